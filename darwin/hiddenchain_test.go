@@ -4,8 +4,6 @@ package darwin
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
@@ -14,24 +12,18 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 )
 
 // A chain that takes more tries than one may take leads nowhere that is known, which is no word on the keys.
 func TestHiddenChain(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	issue := func(name, by string, signer *ecdsa.PrivateKey) *sign.Certificate {
 		tmpl := func(name string) *x509.Certificate {
 			return &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 				NotAfter: time.Now().Add(time.Hour)}
 		}
-		raw, err := x509.CreateCertificate(rand.Reader, tmpl(name), tmpl(by), signer.Public(), signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := sign.ParseCertificate(raw)
+		c, err := sign.ParseCertificate(certtest.Issue(t, tmpl(name), signer, tmpl(by), signer).Raw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,10 +31,7 @@ func TestHiddenChain(t *testing.T) {
 	}
 	var pool []*sign.Certificate
 	for range 100 {
-		other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		other := certtest.Key(t)
 		pool = append(pool, issue("CA", "CA", other))
 	}
 	roots := sign.NewRoots(nil).With("k", []*sign.Certificate{issue("Root", "Root", key)})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/authenticode"
@@ -77,19 +78,10 @@ func issue(t testing.TB, c certificateOf, issuer *party) *party {
 	if c.ca {
 		tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	}
-	parent, signer := tmpl, key
-	if issuer != nil {
-		parent, signer = issuer.cert, issuer.key
+	if issuer == nil {
+		return &party{certtest.Issue(t, tmpl, key, nil, nil), key}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &party{cert, key}
+	return &party{certtest.Issue(t, tmpl, key, issuer.cert, issuer.key), key}
 }
 
 func boolInt(b bool) int {

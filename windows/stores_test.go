@@ -4,9 +4,6 @@ package windows
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha1"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -22,23 +19,16 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // certificateOf makes a root.
 func certificateOf(t *testing.T, name string) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true,
 		BasicConstraintsValid: true, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
-	raw, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	return certtest.Issue(t, c, certtest.Key(t), nil, nil).Raw
 }
 
 // blobOf writes a certificate as the registry keeps it, after a property of another kind.

@@ -137,13 +137,7 @@ func (h *host) near(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for e, err := range s.Watch(t.Context(), lkm.WatchOptions{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e.Digest
-	}
-	return ""
+	return digestOf(t, s)
 }
 
 func (h *host) arrives(t *testing.T) {

@@ -99,6 +99,12 @@ func (m *machine) near(t *testing.T, o lkm.Options) string {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	return digestOf(t, s)
+}
+
+// digestOf returns the digest of the first event of a watch.
+func digestOf(t *testing.T, s *lkm.System) string {
+	t.Helper()
 	for e, err := range s.Watch(t.Context(), lkm.WatchOptions{}) {
 		if err != nil {
 			t.Fatal(err)

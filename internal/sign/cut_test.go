@@ -3,10 +3,6 @@
 package sign
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -14,22 +10,16 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 )
 
 // pretend is a certificate of a's name and key identifier, and of another key.
 func pretend(t *testing.T, a *party) *party {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	tmpl := *a.cert
 	tmpl.SerialNumber, tmpl.PublicKey = big.NewInt(1), key.Public()
-	raw, err := x509.CreateCertificate(rand.Reader, &tmpl, &tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &party{&x509.Certificate{Raw: raw}, key}
+	return &party{certtest.Issue(t, &tmpl, key, nil, nil), key}
 }
 
 // A chain says why certificates may be missing from it: the search came to one of its limits, or an issuer could not be

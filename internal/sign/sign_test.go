@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 )
 
 type party struct {
@@ -27,10 +27,7 @@ type party struct {
 
 func issue(t testing.TB, name string, ca bool, issuer *party, ekus ...asn1.ObjectIdentifier) *party {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
@@ -40,19 +37,10 @@ func issue(t testing.TB, name string, ca bool, issuer *party, ekus ...asn1.Objec
 		NotBefore: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC),
 		BasicConstraintsValid: true, UnknownExtKeyUsage: ekus,
 	}
-	parent, signer := tmpl, key
-	if issuer != nil {
-		parent, signer = issuer.cert, issuer.key
+	if issuer == nil {
+		return &party{certtest.Issue(t, tmpl, key, nil, nil), key}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &party{cert, key}
+	return &party{certtest.Issue(t, tmpl, key, issuer.cert, issuer.key), key}
 }
 
 func der(t testing.TB, v any) []byte {

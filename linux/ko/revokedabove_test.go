@@ -4,8 +4,6 @@ package ko
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 )
 
 type issuer struct {
@@ -25,23 +24,12 @@ type issuer struct {
 // issue makes a certificate of an authority; nil makes its own.
 func (a *issuer) issue(t *testing.T, name string) *issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}}
 	if a == nil {
 		a = &issuer{tmpl, key}
 	}
-	raw, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &issuer{cert, key}
+	return &issuer{certtest.Issue(t, tmpl, key, a.cert, a.key), key}
 }
 
 // Certificates of an authority's name hide no revoked one: that the list could not be asked is said.

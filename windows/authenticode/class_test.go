@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -23,6 +21,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows/pe"
 )
@@ -139,10 +138,7 @@ var testSerial int64
 // issue makes a certificate; a nil authority makes its own.
 func (a *testAuthority) issue(t *testing.T, name string, ca bool, ekus ...asn1.ObjectIdentifier) *testAuthority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	testSerial++
 	c := &x509.Certificate{SerialNumber: big.NewInt(testSerial), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -150,14 +146,7 @@ func (a *testAuthority) issue(t *testing.T, name string, ca bool, ekus ...asn1.O
 	if a == nil {
 		a = &testAuthority{c, key}
 	}
-	b, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err = x509.ParseCertificate(b); err != nil {
-		t.Fatal(err)
-	}
-	return &testAuthority{c, key}
+	return &testAuthority{certtest.Issue(t, c, key, a.cert, a.key), key}
 }
 
 func signCertificates(t *testing.T, list ...*testAuthority) []*sign.Certificate {

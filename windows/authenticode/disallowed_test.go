@@ -4,9 +4,6 @@ package authenticode
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -18,6 +15,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 )
 
 // disallowedList makes a list as Windows Update has it, made up and without a signer.
@@ -75,16 +73,10 @@ var (
 // TestDisallow: a list names a certificate by its signed part, by its key or as a whole; whatever is not understood of
 // it makes no signature valid.
 func TestDisallow(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := certtest.Key(t)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "A"},
 		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := certtest.Issue(t, template, key, nil, nil).Raw
 	parsed, err := sign.ParseCertificate(raw)
 	if err != nil {
 		t.Fatal(err)

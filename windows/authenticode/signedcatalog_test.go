@@ -5,7 +5,6 @@ package authenticode
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows/pe"
 )
@@ -270,17 +270,10 @@ func impostors(t *testing.T, a *testAuthority, n int) []*testAuthority {
 	t.Helper()
 	var list []*testAuthority
 	for i := range n {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := certtest.Key(t)
 		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: a.cert.Subject,
 			SubjectKeyId: a.cert.SubjectKeyId, NotAfter: time.Now().Add(time.Hour), IsCA: true}
-		raw, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, &testAuthority{&x509.Certificate{Raw: raw}, key})
+		list = append(list, &testAuthority{certtest.Issue(t, c, key, nil, nil), key})
 	}
 	return list
 }

@@ -11,9 +11,34 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
+
+// Main is the program NAME [RUNS], which runs bench in a folder of its own. It ends with 1 on an error.
+func Main(name string, runs int, bench func(ctx context.Context, work string, runs int) error) {
+	err := benched(name, runs, bench)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func benched(name string, runs int, bench func(ctx context.Context, work string, runs int) error) error {
+	if len(os.Args) > 1 {
+		var err error
+		if runs, err = strconv.Atoi(os.Args[1]); err != nil || runs < 1 {
+			return fmt.Errorf("usage: %s [RUNS]", name)
+		}
+	}
+	work, err := os.MkdirTemp("", "kernelext-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	return bench(context.Background(), work, runs)
+}
 
 // Build builds lkm into a directory, and returns its path. The working directory is e2e.
 func Build(ctx context.Context, dir string) (string, error) {

@@ -8,33 +8,15 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/e2e/bench/cost"
 	"github.com/kernelext/kernelext/e2e/debian"
 )
 
-func main() {
-	runs := 7
-	if len(os.Args) > 1 {
-		var err error
-		if runs, err = strconv.Atoi(os.Args[1]); err != nil || runs < 1 {
-			fail(fmt.Errorf("usage: modinfo [RUNS]"))
-		}
-	}
-	if err := bench(context.Background(), runs); err != nil {
-		fail(err)
-	}
-}
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
+func main() { cost.Main("modinfo", 7, bench) }
 
 // A tree is one kernel's modules in one container.
 type tree struct {
@@ -43,12 +25,7 @@ type tree struct {
 	theirs bool // modinfo reads it
 }
 
-func bench(ctx context.Context, runs int) error {
-	work, err := os.MkdirTemp("", "kernelext-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
+func bench(ctx context.Context, work string, runs int) error {
 	lkm, err := cost.Build(ctx, work)
 	if err != nil {
 		return err

@@ -8,38 +8,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
 
 	"github.com/kernelext/kernelext/e2e/bench/cost"
 	"github.com/kernelext/kernelext/e2e/debian"
 )
 
-func main() {
-	runs := 7
-	if len(os.Args) > 1 {
-		var err error
-		if runs, err = strconv.Atoi(os.Args[1]); err != nil || runs < 1 {
-			fail(fmt.Errorf("usage: signatures [RUNS]"))
-		}
-	}
-	if err := bench(context.Background(), runs); err != nil {
-		fail(err)
-	}
-}
+func main() { cost.Main("signatures", 7, bench) }
 
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
-func bench(ctx context.Context, runs int) error {
-	work, err := os.MkdirTemp("", "kernelext-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
+func bench(ctx context.Context, work string, runs int) error {
 	lkm, err := cost.Build(ctx, work)
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kernelext/kernelext/e2e/bench/cost"
 )
 
 const (
@@ -23,29 +25,7 @@ const (
 	polls   = 1000
 )
 
-func main() {
-	runs := 5
-	if len(os.Args) > 1 {
-		var err error
-		if runs, err = strconv.Atoi(os.Args[1]); err != nil || runs < 1 {
-			fail(fmt.Errorf("usage: weight [RUNS]"))
-		}
-	}
-	work, err := os.MkdirTemp("", "kernelext-weight-")
-	if err != nil {
-		fail(err)
-	}
-	err = bench(context.Background(), work, runs)
-	os.RemoveAll(work)
-	if err != nil {
-		fail(err)
-	}
-}
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
+func main() { cost.Main("weight", 5, bench) }
 
 func bench(ctx context.Context, work string, runs int) error {
 	empty := filepath.Join(work, "empty.go")

@@ -6,7 +6,6 @@ package signtest
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/certtest"
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
@@ -32,22 +32,9 @@ type Signer struct {
 func New(t testing.TB, name string, ekus ...asn1.ObjectIdentifier) Signer {
 	t.Helper()
 	certificate := func(c, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := certtest.Key(t)
 		c.NotBefore, c.NotAfter, c.BasicConstraintsValid = time.Unix(1e9, 0), time.Unix(4e9, 0), true
-		if parent == nil {
-			parent, by = c, key
-		}
-		raw, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
-		if err == nil {
-			c, err = x509.ParseCertificate(raw)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, key
+		return certtest.Issue(t, c, key, parent, by), key
 	}
 	root, rootKey := certificate(&x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true,
 		Subject: pkix.Name{CommonName: name + " Root"}}, nil, nil)
