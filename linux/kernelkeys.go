@@ -304,6 +304,9 @@ func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 		return nil
 	case !shown:
 		return fmt.Errorf("the kernel was built with %s, and shows none", ringSecondary)
+	case forgedMachine(rings, config):
+		return fmt.Errorf("whether keys were added to %s is not known: %s shows %s, which the kernel was built without",
+			ringSecondary, keysFile, ringMachine)
 	case err != nil || n > rings.linked():
 		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ringSecondary, holds,
 			rings.linked())
@@ -312,6 +315,15 @@ func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 			ringSecondary, rings.unplaced())
 	}
 	return nil
+}
+
+// forgedMachine reports whether a keyring .machine is shown that the kernel cannot have: any user can add such a line.
+func forgedMachine(rings *keyrings, config *kernelConfig) bool {
+	if _, shown := rings.rings[ringMachine]; !shown || config == nil {
+		return false
+	}
+	value, _ := config.Get("CONFIG_INTEGRITY_MACHINE_KEYRING")
+	return value != "y"
 }
 
 // compare compares a running kernel with the image: it runs if the image holds the build id that the kernel shows, and

@@ -132,7 +132,8 @@ func TestAddedKeys(t *testing.T) {
 	const cert = "0d2: I------     1 perm 1f030000     0     0 asymmetri a: 01: X509.rsa 01 []\n"
 	const revoked = "0d3: I------     1 perm 08030000     0     0 blacklist bin:00ff\n"
 	builtin := ring(2, ".builtin_trusted_keys", "1")
-	option := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
+	older := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
+	option := older + "CONFIG_INTEGRITY_MACHINE_KEYRING=y\n"
 	for name, tt := range map[string]struct {
 		config, keys string
 		doubt        bool
@@ -156,6 +157,7 @@ func TestAddedKeys(t *testing.T) {
 			ring(1, secondary, "2") + ring(2, machine, "empty"), true},
 		"revoked certificates": {option, builtin + cert + cert + revoked + ring(1, secondary, "1") +
 			ring(1, ".blacklist", "2"), false},
+		"a forged .machine":       {older, builtin + cert + cert + ring(1, secondary, "2") + ring(2, machine, "1"), true},
 		"a forged second keyring": {option, builtin + ring(1, secondary, "2") + ring(1, secondary, "1"), true},
 		"a forged revocation": {option,
 			builtin + revoked + ring(1, secondary, "1") + ring(1, ".blacklist", "empty"), true},
