@@ -157,7 +157,8 @@ func TestAddedKeys(t *testing.T) {
 			ring(1, secondary, "2") + ring(2, machine, "empty"), true},
 		"revoked certificates": {option, builtin + cert + cert + revoked + ring(1, secondary, "1") +
 			ring(1, ".blacklist", "2"), false},
-		"a forged .machine":       {older, builtin + cert + cert + ring(1, secondary, "2") + ring(2, machine, "1"), true},
+		"a forged .machine": {older,
+			builtin + cert + cert + ring(1, secondary, "2") + ring(2, machine, "1"), true},
 		"a forged second keyring": {option, builtin + ring(1, secondary, "2") + ring(1, secondary, "1"), true},
 		"a forged revocation": {option,
 			builtin + revoked + ring(1, secondary, "1") + ring(1, ".blacklist", "empty"), true},
