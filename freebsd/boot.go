@@ -76,13 +76,14 @@ func (c *config) loaderRequests(release int64) []request {
 	return append(out, c.loaderUnsure()...)
 }
 
-// forthPrints is a command that only prints, as the system's own defaults have one: .( TEXT ) cr.
-var forthPrints = lazy.Regexp{Pattern: `^\.\( [^()]* \)( cr)?$`}
+// printCommand is a command that only prints, as the system's own defaults have one: echo TEXT, and in Forth
+// .( TEXT ) cr.
+var printCommand = lazy.Regexp{Pattern: `^(echo [\w /.,:-]*|\.\( [^()]* \)( cr)?)$`}
 
 // commandLoads reports whether a command of the boot loader may load something.
 func commandLoads(command string) bool {
 	return (strings.Contains(command, "load") || strings.Contains(command, "include")) &&
-		!forthPrints.MatchString(command)
+		!printCommand.MatchString(command)
 }
 
 // loaderUnsure returns what may make the boot loader load anything: its commands, and what was not read.

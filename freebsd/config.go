@@ -178,6 +178,7 @@ func (c *config) readLoader() {
 	}
 	for _, dir := range dirs {
 		c.readDir(dir, ".conf", SourceLoaderConf, add)
+		c.readDir(dir, ".lua", SourceLoaderConf, add) // newer loaders run them, too
 	}
 	c.readProducts(add)
 	c.readList("local_loader_conf_files", seen, add)
@@ -267,21 +268,31 @@ func (c *config) forthLoader() fact.Tri {
 func (c *config) readRC() {
 	c.readRCFile(rcDefaults)
 	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.script(&c.RC))
+	seen := map[string]bool{}
+	c.readRCFiles(seen)
+	c.readRCFiles(seen) // those that a file added to the list (source_rc_confs); what they add is not read
+	c.readOwn()
+}
+
+// readRCFiles reads the files that rc_conf_files lists and that were not seen.
+func (c *config) readRCFiles(seen map[string]bool) {
 	files, s := c.RC.Words("rc_conf_files")
+	if s.Code != "" && s.Line > 0 {
+		c.lose(SourceRCConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
+	}
 	if len(files) == 0 {
 		files = []string{"/etc/rc.conf", "/etc/rc.conf.local"}
-		if s.Code != "" && s.Line > 0 {
-			c.lose(SourceRCConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
-		}
 	}
 	files, err := limit.Most(files, maxConfFiles, "rc_conf_files")
 	if err != nil {
 		c.lose(SourceRCConf, err)
 	}
 	for _, name := range files {
-		c.readRCFile(name)
+		if !seen[name] {
+			seen[name] = true
+			c.readRCFile(name)
+		}
 	}
-	c.readOwn()
 }
 
 // script adds files of rc.conf(5) to conf, with the klds that their commands load: any, if what they run is not known.
