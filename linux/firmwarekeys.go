@@ -4,6 +4,7 @@ package linux
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -69,7 +70,7 @@ func parseEFISignatures(b []byte, name string, item *fact.Item) (found efiSignat
 		case each < efiOwnerSize, entries < each, entries%each != 0:
 			return found, bad("has a list whose entries do not fill it")
 		}
-		if err := found.add(string(b[:16]), b[efiListHead+head:size], int(each), item); err != nil {
+		if err := found.add(name, string(b[:16]), b[efiListHead+head:size], int(each), item); err != nil {
 			return found, err
 		}
 		b = b[size:]
@@ -77,8 +78,8 @@ func parseEFISignatures(b []byte, name string, item *fact.Item) (found efiSignat
 	return found, nil
 }
 
-// add adds the entries of one list.
-func (s *efiSignatures) add(kind string, entries []byte, each int, item *fact.Item) error {
+// add adds the entries of one list of the variable of that name.
+func (s *efiSignatures) add(name, kind string, entries []byte, each int, item *fact.Item) error {
 	for ; len(entries) > 0; entries = entries[each:] {
 		data := entries[efiOwnerSize:each]
 		switch {
@@ -88,7 +89,7 @@ func (s *efiSignatures) add(kind string, entries []byte, each int, item *fact.It
 			}
 			c, err := sign.ParseCertificate(bytes.Clone(data))
 			if err != nil {
-				s.bad = err
+				s.bad = fmt.Errorf("%s: %w", name, err)
 				continue
 			}
 			s.certificates = append(s.certificates, c)
@@ -146,11 +147,6 @@ func readFirmwareKeys(fsys fs.FS, r *fact.Report) *firmwareKeys {
 	k.unread = nil
 	k.revoked[varDBX], _ = k.variable(fsys, varDBX, efiSecurityGUID, r)
 	k.revoked[varMokListX], _ = k.variable(fsys, varMokListX, shimGUID, r)
-	for name, list := range k.revoked {
-		if list.bad != nil && k.unread == nil {
-			k.unread = fmt.Errorf("%s: %w", name, list.bad)
-		}
-	}
 	if k.unlisted = k.unread; kept != nil {
 		k.unread = kept
 	}
@@ -171,7 +167,8 @@ func ownersKeysTrusted(fsys fs.FS) (bool, error) {
 	return err == nil, err
 }
 
-// variable reads one variable, and says whether it is there. Without a report it is not decoded.
+// variable reads one variable, and says whether it is there. Without a report it is not decoded. A certificate in it
+// that cannot be read may be one that the kernel reads: its decoder takes any BER.
 func (k *firmwareKeys) variable(fsys fs.FS, name, guid string, r *fact.Report) (found efiSignatures, there bool) {
 	file, attributes := mokVarsDir+"/"+name, 0
 	data, err := limit.ReadFile(fsys, file, maxKeyVariable)
@@ -186,6 +183,7 @@ func (k *firmwareKeys) variable(fsys fs.FS, name, guid string, r *fact.Report) (
 		item := r.Budget.Item(int64(len(data)))
 		found, err = parseEFISignatures(data[min(attributes, len(data)):], file, item)
 		item.Done()
+		err = cmp.Or(err, found.bad)
 	}
 	if err != nil {
 		k.unread = err

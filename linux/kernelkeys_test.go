@@ -4,6 +4,7 @@ package linux
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -69,6 +70,7 @@ func TestKernelVerdicts(t *testing.T) {
 		t.Fatal("nothing to change")
 	}
 	cert := string(other.Cert.Raw)
+	long := longForm(t, other.Cert.Raw)
 	bios := map[string]string{"sys/firmware/memmap/0/type": "x"}
 	efi := func(more ...string) map[string]string {
 		m := map[string]string{efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01",
@@ -104,6 +106,10 @@ func TestKernelVerdicts(t *testing.T) {
 			efi(mokList, efiList(efiX509, cert), mokVarsDir+"/MokListTrustedRT", "\x01"), true, fact.No, ReasonSigned},
 		{"by the owner, whom shim does not let it trust", machineConfig, foreign,
 			efi(mokList, efiList(efiX509, cert)), true, "", ReasonSigned},
+		{"by the owner, whose certificate is not in DER", machineConfig, foreign,
+			efi(mokList, efiList(efiX509, long), mokVarsDir+"/MokListTrustedRT", "\x01"), true, "", ReasonSigned},
+		{"by the firmware's key, which is not in DER", machineConfig, foreign,
+			efi(efiDB, "\x07\x00\x00\x00"+efiList(efiX509, long)), true, "", ReasonSigned},
 		{"by the owner, for a kernel that does not ask", forcedConfig, foreign,
 			efi(mokList, efiList(efiX509, cert), mokVarsDir+"/MokListTrustedRT", "\x01"), true, "", ReasonSigned},
 		{"by the firmware's key", machineConfig, foreign, efi(efiDB, "\x07\x00\x00\x00"+efiList(efiX509, cert)), true,
@@ -136,6 +142,47 @@ func TestKernelVerdicts(t *testing.T) {
 		if tt.code != "" &&
 			!slices.ContainsFunc(v[0].Reasons, func(r fact.Reason) bool { return r.Code == tt.code && r.Text != "" }) {
 			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v[0].Reasons)
+		}
+	}
+}
+
+// longForm is a certificate with a length outside its signed part that is not in the shortest form: BER, and not DER.
+func longForm(t *testing.T, cert []byte) string {
+	t.Helper()
+	parsed, err := x509.ParseCertificate(cert)
+	if err != nil || cert[1] != 0x82 {
+		t.Fatalf("%v, % x", err, cert)
+	}
+	algorithm := 4 + len(parsed.RawTBSCertificate) // where that of the signature begins
+	b := slices.Insert(bytes.Clone(cert), algorithm+1, 0x81)
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)-4))
+	return string(b)
+}
+
+// TestUnreadCertificates: a certificate that cannot be read makes unknown what a variable holds, and is reported.
+func TestUnreadCertificates(t *testing.T) {
+	key := linuxtest.NewKey(t, "a", true)
+	list, good := efiList(efiX509, longForm(t, key.Cert.Raw)), efiList(efiX509, string(key.Cert.Raw))
+	for name, head := range map[string]string{mokList: "", mokListX: "", efiDB: "\x07\x00\x00\x00",
+		efiDBX: "\x07\x00\x00\x00"} {
+		for _, bad := range []bool{false, true} {
+			text := head + good + good
+			if bad {
+				text = head + good + list + good
+			}
+			r := new(fact.Report)
+			k := readFirmwareKeys(imageOf(map[string]string{name: text,
+				efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01"}), r)
+			p, reported := r.First(SourceEFI)
+			revoked := name == mokListX || name == efiDBX
+			if reported != bad || (k.unread != nil) != bad || (k.unlisted != nil) != (bad && revoked) ||
+				bad && (p.Code != fact.CodeMalformed || !strings.Contains(p.Text, name)) {
+				t.Errorf("%s, bad %v: %v, %v, %+v", name, bad, k.unread, k.unlisted, r.Problems)
+			}
+			if n := len(k.mok) + len(k.db) + len(k.revoked[varDBX].certificates) +
+				len(k.revoked[varMokListX].certificates); n != 2 {
+				t.Errorf("%s, bad %v: %d certificates", name, bad, n)
+			}
 		}
 	}
 }
