@@ -178,7 +178,7 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	}
 	if !c.live {
 		c.osRelDate = kernelRelease(lib.Kernel)
-		c.bootless = len(kernels(k.machine)) == 0 && !hasKernel(k.machine, dirOf(k.kernelFile(ctx)))
+		c.bootless = k.bootless(ctx)
 		c.place()
 		return c, ctx.Err()
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"slices"
@@ -30,6 +31,14 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	}
 	records := k.installedRecords(lib)
 	outcome := fact.OutcomeOK
+	if k.bootless(ctx) {
+		err := k.noKernel()
+		if len(records) == 0 && len(lib.report.Problems) == 0 {
+			return nil, err
+		}
+		outcome = fact.OutcomePartial
+		r.Problem(SourceModulePath, "", "modules", err)
+	}
 	for _, p := range lib.report.Problems {
 		outcome = fact.OutcomePartial
 		r.Add(p)
@@ -193,6 +202,17 @@ func kernelIn(fsys fs.FS, dir string) string {
 func hasKernel(fsys fs.FS, dir string) bool {
 	_, err := fs.Stat(fsys, slashPath(kernelIn(fsys, dir)))
 	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// bootless reports whether the machine is an image without a kernel: what its /boot lacks may be on another disk.
+func (k *Kernel) bootless(ctx context.Context) bool {
+	return k.options.Image && len(kernels(k.machine)) == 0 && !hasKernel(k.machine, dirOf(k.kernelFile(ctx)))
+}
+
+// noKernel is why nobody can list all modules of a root without a kernel.
+func (k *Kernel) noKernel() error {
+	return fmt.Errorf("this root has no kernel (no kernel's directory below %s): it is a jail's, "+
+		"or its /boot is on a disk of its own: %w", fact.PathAt(k.options.Root, "boot"), fs.ErrNotExist)
 }
 
 // kernels returns the names of the directories in /boot that have a kernel, sorted.

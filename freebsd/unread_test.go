@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"testing"
+	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakeunix"
@@ -54,6 +55,43 @@ func TestMaybeInside(t *testing.T) {
 		v, err := k.Check(t.Context(), "gve.ko", new(fact.Report))
 		if err != nil || len(v) != 1 || (v[0].Now.Outcome == fact.VerdictUnknown) != (refused != "") {
 			t.Errorf("%s: %+v %v", refused, v, err)
+		}
+	}
+}
+
+// TestInstalledWithoutKernel lists roots without a kernel, whose /boot may be on another disk: no list is whole.
+func TestInstalledWithoutKernel(t *testing.T) {
+	release := &fstest.MapFile{Data: []byte("ID=freebsd\n")}
+	whole := freebsdRoot(1402000, nil)
+	for _, c := range []struct {
+		name string
+		root fstest.MapFS
+		want string // the outcome of the module path; empty if there is no list
+	}{
+		{"empty", fstest.MapFS{}, ""},
+		{"a jail's", fstest.MapFS{"etc/os-release": release}, ""},
+		{"/boot is on another disk", fstest.MapFS{"etc/os-release": release,
+			"boot": {Data: []byte("bootpool/boot"), Mode: fs.ModeSymlink}}, ""},
+		{"modules of ports alone", fstest.MapFS{"boot/modules/c.ko": whole["boot/modules/c.ko"]}, "partial"},
+		{"a kernel", whole, "ok"},
+		{"a kernel of another name", fstest.MapFS{"boot/mine/kernel": whole["boot/kernel/kernel"]}, "ok"},
+	} {
+		for _, detail := range []fact.Detail{0, fact.DetailFiles} {
+			var r fact.Report
+			var err error
+			k := Open(rootDisk{c.root}, fact.Options{OS: fact.FreeBSD, Image: true, Detail: detail})
+			for _, e := range k.Installed(t.Context(), &r) {
+				err = e
+			}
+			src, _ := fact.FindSource(r.Sources, SourceModulePath)
+			said := err
+			if p, ok := r.First(SourceModulePath); ok && err == nil {
+				said = p
+			}
+			if string(src.Outcome) != c.want || (err == nil) != (c.want != "") ||
+				(c.want != "ok") != errors.Is(said, fs.ErrNotExist) {
+				t.Errorf("%s, detail %v: %q, %v", c.name, detail, src.Outcome, said)
+			}
 		}
 	}
 }

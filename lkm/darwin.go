@@ -32,4 +32,5 @@ var darwinLists = listSources{
 	loaded:    []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
 	builtin:   []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
 	installed: []string{darwin.SourceBundles, darwin.SourceCollections},
+	optional:  []string{darwin.SourceCollections},
 }

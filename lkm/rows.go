@@ -74,6 +74,7 @@ func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 type listSources struct {
 	os                         OS
 	loaded, builtin, installed []string
+	optional                   []string // of installed ones: those that not every machine of the system has
 }
 
 // listsOf returns the lists of an operating system; none for one that this library never lists modules of.

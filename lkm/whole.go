@@ -6,22 +6,23 @@ import "slices"
 
 // ListErr reports why the snapshot may lack modules of a state: loaded, builtin or installed. It is nil if the sources
 // that list them were read whole. Of loaded and builtin modules one such source is enough, of installed ones all that
-// exist have to be. The empty state is what the snapshot is of: loaded modules, of an image installed ones.
+// exist have to be: only one that not every machine of the system has may be absent. The empty state is what the
+// snapshot is of: loaded modules, of an image installed ones.
 func (s *Snapshot) ListErr(state State) error {
 	if state == "" {
 		if state = StateLoaded; s.Live == No {
 			state = StateInstalled
 		}
 	}
-	names := listsOf(s.OS).of(state)
+	lists := listsOf(s.OS)
 	whole := false
 	var missing error
-	for _, name := range names {
+	for _, name := range lists.of(state) {
 		src, ok := s.Source(name)
 		switch {
 		case ok && src.Outcome == OutcomeOK, src.Outcome == OutcomeUnsupported && src.Count == CountOf(0):
 			whole = true // also of a kernel that is known to take none
-		case state == StateInstalled && src.Outcome == OutcomeAbsent: // nothing is there
+		case src.Outcome == OutcomeAbsent && slices.Contains(lists.optional, name): // nothing is there
 		case missing == nil:
 			missing = listProblem(src, name)
 		}
@@ -31,8 +32,6 @@ func (s *Snapshot) ListErr(state State) error {
 		return nil
 	case missing != nil:
 		return missing
-	case state == StateInstalled && len(names) > 0:
-		return nil // each of them is known to be absent
 	}
 	return Problem{Code: CodeUnsupported, Text: "no source lists " + string(state) + " modules of " + string(s.OS)}
 }
@@ -43,7 +42,7 @@ func listProblem(src Source, name string) error {
 	if src.Outcome == "" || src.Outcome == OutcomeSkipped {
 		p.Code, p.Text = CodeUnrecorded, "source was not read"
 	}
-	if !slices.Contains([]Code{"", CodeUnrecorded}, p.Code) {
+	if !slices.Contains([]Code{"", CodeUnrecorded, Code(src.Outcome)}, p.Code) {
 		p.Text += " (" + string(p.Code) + ")"
 	}
 	return p

@@ -27,4 +27,5 @@ var windowsLists = listSources{
 	loaded:    []string{windows.SourceModules},
 	builtin:   []string{windows.SourceModules},
 	installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore},
+	optional:  []string{windows.SourceStore},
 }

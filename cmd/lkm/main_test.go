@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -340,6 +341,10 @@ func TestTables(t *testing.T) {
 // --os says which system an image is of that does not look like one.
 func TestOSFlag(t *testing.T) {
 	root := t.TempDir()
+	kernel := filepath.Join(root, "boot", "kernel")
+	if err := errors.Join(os.MkdirAll(kernel, 0o755), os.WriteFile(kernel+"/kernel", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	if out, stderr, code := runLkm(t, "list", "--installed", "--root", root, "--os", "freebsd"); code != 0 ||
 		!strings.Contains(out, "0 installed") {
 		t.Errorf("exit %d\n%s%s", code, out, stderr)

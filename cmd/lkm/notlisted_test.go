@@ -3,6 +3,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -66,6 +68,49 @@ func TestListNotRead(t *testing.T) {
 		code, out, _ = lkmRun(t, "", "facts", "--strict", "--tape", "demo:"+tape, "cramfs")
 		if code != exitIncomplete || nothing.MatchString(out) || strings.Contains(out, "[]") {
 			t.Errorf("%s, facts: exit %d, %s", tape, code, out)
+		}
+	}
+}
+
+// TestRootsWithoutList: a root where what lists the modules is not there, because it is on another disk or was left
+// out of a copy, is never a list of nothing.
+func TestRootsWithoutList(t *testing.T) {
+	rules := writeTemp(t, "r.yaml", "rules:\n  - {id: a, kind: allow, modules: [\"x*\"]}\n"+
+		"  - {id: d, kind: deny, modules: [\"evil*\"]}\n")
+	jail, volume := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{
+		jail + "/etc/os-release":                       "ID=freebsd\n",
+		volume + "/Windows/System32/drivers/xdisk.sys": "",
+		volume + "/ProgramData/evil/evil.sys":          "",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("bootpool/boot", filepath.Join(jail, "boot")); err != nil {
+		t.Log(err) // then it is not there at all
+	}
+	roots := [][2]string{{"freebsd", jail}, {"windows", volume}}
+	for _, system := range []string{"linux", "freebsd", "dragonfly", "netbsd", "darwin", "illumos", "windows"} {
+		roots = append(roots, [2]string{system, t.TempDir()})
+	}
+	passes := regexp.MustCompile(`(?m)^pass |\b0 installed|list_complete 1$`)
+	for _, root := range roots {
+		at := []string{"--os", root[0], "--root", root[1]}
+		code, out, errs := lkmRun(t, "", append([]string{"audit", "--rules", rules}, at...)...)
+		if code != exitIncomplete || passes.MatchString(out) || !strings.Contains(out, "UNKNOWN") {
+			t.Errorf("audit %v: exit %d, %s%s", at, code, out, errs)
+		}
+		code, out, errs = lkmRun(t, "", append([]string{"list", "--installed", "--strict"}, at...)...)
+		if code != exitIncomplete && code != exitFatal || passes.MatchString(out) {
+			t.Errorf("list %v: exit %d, %s%s", at, code, out, errs)
+		}
+		code, out, errs = lkmRun(t, "", append([]string{"export", "prometheus", "--strict"}, at...)...)
+		if code != exitIncomplete && code != exitFatal || passes.MatchString(out) {
+			t.Errorf("export %v: exit %d, %s%s", at, code, out, errs)
 		}
 	}
 }
