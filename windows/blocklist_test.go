@@ -166,7 +166,7 @@ const lolText = `[
 func TestLOLDrivers(t *testing.T) {
 	var r fact.Report
 	l, err := ParseBlockList([]byte(lolText), &r)
-	if err != nil || l.Name != "LOLDrivers" || l.Rules != 4 || len(r.Problems) != 3 {
+	if err != nil || l.Name != "LOLDrivers" || l.Rules != 3 || len(r.Problems) != 4 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for _, c := range []struct {
@@ -191,6 +191,42 @@ func TestLOLDrivers(t *testing.T) {
 	} {
 		if got := describe(l.Match(c.e)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// What cannot be compared is reported, and is no rule. An empty digest is how the list says that it is not known.
+func TestLOLDriversUnusable(t *testing.T) {
+	const good = `"SHA256":"` + hashA + `"`
+	sample := func(fields string) string {
+		return `[{"Id":"e","KnownVulnerableSamples":[{` + fields + `}]}]`
+	}
+	const header = "Id,KnownVulnerableSamples_MD5,KnownVulnerableSamples_SHA256\n"
+	for text, want := range map[string]struct{ rules, problems int }{
+		sample(good + `,"MD5":"","SHA1":"-","Authentihash":{"MD5":"","SHA1":null},"Imphash":""`): {1, 0},
+		sample(good + `,"Authentihash":""`):                           {1, 0},
+		sample(good + `,"MD5":"zz"`):                                  {1, 1},
+		sample(good + `,"SHA1":7,"Imphash":"abc"`):                    {1, 2},
+		sample(good + `,"Authentihash":"zz"`):                         {1, 1},
+		sample(good + `,"Authentihash":{"SHA256":["` + hashB + `"]}`): {1, 1},
+		sample(`"SHA256":"` + hashA[1:] + `"`):                        {0, 2},
+		sample(`"SHA256":"x` + hashA[1:] + `"`):                       {0, 2},
+		sample(``):                                                    {0, 1},
+		sample(`"Filename":"a.sys"`):                                  {0, 1},
+		sample(`"OriginalFilename":"a.sys"`):                          {0, 1},
+		sample(`"OriginalFilename":"a.sys","FileVersion":"1.0"`):      {1, 0},
+		sample(`"Imphash":"0123456789abcdef0123456789abcdef"`):        {1, 0},
+		`[{"Id":"e","KnownVulnerableSamples":[]}]`:                    {0, 1},
+		`[{"Id":"e","KnownVulnerableSamples":null}]`:                  {0, 1},
+		header + "e,," + hashA + "\n":                                 {1, 0},
+		header + "e,zz," + hashA + "\n":                               {1, 1},
+		header + "e,-,\"" + hashA + ", , " + hashB[1:] + "\"\n":       {1, 1},
+		header + "e,,\n":                                              {0, 1},
+	} {
+		var r fact.Report
+		l, err := ParseBlockList([]byte(text), &r)
+		if err != nil || l.Rules != want.rules || len(r.Problems) != want.problems {
+			t.Errorf("%s: %+v, %v, %v", text, l, err, r.Problems)
 		}
 	}
 }

@@ -186,7 +186,7 @@ func TestLOLDriversForms(t *testing.T) {
 		"one a line":         {one + "\n" + one + "\n", 2, 0, fact.Yes},
 		"a list and another": {"[" + one + "]\n[" + one + "]", 2, 0, fact.Yes},
 		"a list, then text":  {"[" + one + "] and more", 1, 1, fact.Yes},
-		"csv":                {csv, 2, 0, ""}, "csv with a row cut": {csv + "f", 2, 0, ""},
+		"csv":                {csv, 2, 0, ""}, "csv with a row cut": {csv + "f", 2, 1, ""},
 		"csv without an id": {csv + ",x,y,,,,\n", 2, 1, ""},
 	} {
 		var r fact.Report

@@ -136,6 +136,13 @@ func asked(source string, n int, err error, r *fact.Report) {
 	r.Done(source, fact.CountOf(int64(n)))
 }
 
+// hiveIsMissing reports whether an image has no such hive. Its keys are unknown: only of a hive that was read a key is
+// known to be absent.
+func hiveIsMissing(err error) bool {
+	var hive *hiveFileError
+	return errors.As(err, &hive) && errors.Is(err, fs.ErrNotExist)
+}
+
 // optional reports a source that older systems do not have, which is not a Problem.
 func optional(source string, n int, err error, r *fact.Report) {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,6 +170,11 @@ func (k *Kernel) readRegistered(ctx context.Context, inv *inventory, r *fact.Rep
 		if !inv.Registered[i].Refused {
 			read++
 		}
+	}
+	if hiveIsMissing(err) {
+		r.Source(SourceRegistry, fact.OutcomeFailed, fact.Count{}, err)
+		r.Problem(SourceRegistry, "", "", err)
+		return
 	}
 	asked(SourceRegistry, read, err, r)
 }

@@ -44,10 +44,10 @@ type lolRecord struct {
 	Filename         lenientString `json:"Filename"`
 	OriginalFilename lenientString `json:"OriginalFilename"`
 	FileVersion      lenientString `json:"FileVersion"`
-	MD5              lenientString `json:"MD5"`
-	SHA1             lenientString `json:"SHA1"`
-	SHA256           lenientString `json:"SHA256"`
-	Imphash          lenientString `json:"Imphash"`
+	MD5              lolHash       `json:"MD5"`
+	SHA1             lolHash       `json:"SHA1"`
+	SHA256           lolHash       `json:"SHA256"`
+	Imphash          lolHash       `json:"Imphash"`
 	Authentihash     lenientHashes `json:"Authentihash"`
 	LoadsDespiteHVCI lenientString `json:"LoadsDespiteHVCI"`
 }
@@ -82,15 +82,34 @@ func (s *lenientStrings) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// lenientHashes is an object of digests; anything else is empty.
-type lenientHashes map[string]lenientString
+// lolHash is a digest as the list has it; "-" is empty. What is no string is kept as the list writes it, and is no
+// digest.
+type lolHash string
 
-func (h *lenientHashes) UnmarshalJSON(b []byte) error {
-	var m map[string]lenientString
-	if json.Unmarshal(b, &m) == nil {
-		*h = m
+func (h *lolHash) UnmarshalJSON(b []byte) error {
+	var v string
+	if json.Unmarshal(b, &v) != nil { // null is the empty string
+		v = string(b)
+	}
+	if v = strings.TrimSpace(v); v != "-" {
+		*h = lolHash(v)
 	}
 	return nil
+}
+
+// lenientHashes is an object of digests; anything else is one digest without a name.
+type lenientHashes map[string]lolHash
+
+func (h *lenientHashes) UnmarshalJSON(b []byte) error {
+	var m map[string]lolHash
+	if json.Unmarshal(b, &m) == nil {
+		*h = m
+		return nil
+	}
+	var one lolHash
+	err := one.UnmarshalJSON(b)
+	*h = lenientHashes{"": one}
+	return err
 }
 
 // lolError returns the error of a list of LOLDrivers.
@@ -169,20 +188,63 @@ func (l *lolReader) entry(text json.RawMessage) error {
 	}
 	var samples []lolRecord
 	if err := json.Unmarshal(e.Samples, &samples); err != nil || e.ID == "" {
-		l.note(lolError("KnownVulnerableSamples", "no id or no list of samples"))
+		l.note(lolError(lolSampleField, "no id or no list of samples"))
 		return nil
 	}
 	l.entries++
-	for _, rec := range samples {
-		if err := l.list.add(&e, rec); err != nil {
+	if len(samples) == 0 {
+		l.note(lolError(lolSampleField, "an entry without a sample: nothing is compared with it"))
+	}
+	for i, rec := range samples {
+		if err := l.sample(&e, rec, i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lolSamples begins the names of the CSV form's columns of samples.
-const lolSamples = "KnownVulnerableSamples_"
+// sample adds one sample of an entry. An invalid digest is reported, and so is a sample that nothing can be
+// compared with; an empty digest is not known. The error says that there are too many samples.
+func (l *lolReader) sample(e *lolEntry, r lolRecord, n int) error {
+	field := fmt.Sprintf("%s[%d]", lolSampleField, n)
+	usable := r.comparable()
+	for _, d := range r.digests() {
+		if d.value != "" && !isDigest(string(d.value)) {
+			l.note(lolError(field+"."+d.name, "no digest: %.80q", string(d.value)))
+			continue
+		}
+		usable = usable || d.value != ""
+	}
+	if !usable {
+		l.note(lolError(field, "neither a digest, nor an imphash, nor an original file name with a version: "+
+			"nothing is compared with it"))
+		return nil
+	}
+	return l.list.add(e, r)
+}
+
+// A lolDigest is one field of a sample.
+type lolDigest struct {
+	name  string
+	value lolHash
+}
+
+// digests returns the digests of a sample, as the list has them.
+func (r *lolRecord) digests() []lolDigest {
+	return []lolDigest{{"MD5", r.MD5}, {"SHA1", r.SHA1}, {"SHA256", r.SHA256},
+		{"Authentihash.MD5", r.Authentihash["MD5"]}, {"Authentihash.SHA1", r.Authentihash["SHA1"]},
+		{"Authentihash.SHA256", r.Authentihash["SHA256"]}, {"Authentihash", r.Authentihash[""]},
+		{lolImphash, r.Imphash}}
+}
+
+// comparable reports whether a sample without a digest can hint at a driver: byNameAndVersion needs both.
+func (r *lolRecord) comparable() bool { return r.OriginalFilename != "" && r.FileVersion != "" }
+
+const (
+	lolSampleField = "KnownVulnerableSamples"
+	lolImphash     = "Imphash"
+	lolSamples     = lolSampleField + "_" // begins the names of the CSV form's columns of samples
+)
 
 // isLOLDriversCSV reports whether a text is LOLDrivers' list as CSV.
 func isLOLDriversCSV(text string) bool {
@@ -231,11 +293,7 @@ func (l *lolReader) row(header, row []string) error {
 		case name == "Tags":
 			e.Tags = firstTag(cell)
 		case strings.HasPrefix(name, lolSamples) && isDigestColumn(name):
-			for d := range strings.SplitSeq(cell, ",") {
-				if d = strings.TrimSpace(d); isDigest(d) {
-					digests = append(digests, d)
-				}
-			}
+			digests = append(digests, l.cell(name, cell)...)
 		}
 	}
 	if e.ID == "" {
@@ -243,12 +301,29 @@ func (l *lolReader) row(header, row []string) error {
 		return nil
 	}
 	l.entries++
+	if digests == nil {
+		l.note(lolError(lolSampleField, "a row without a digest: nothing is compared with it"))
+	}
 	for _, d := range digests {
-		if err := l.list.add(&e, lolRecord{SHA256: lenientString(d)}); err != nil {
+		if err := l.list.add(&e, lolRecord{SHA256: lolHash(d)}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cell returns the digests of a cell. One that is invalid is reported; an empty one is not known.
+func (l *lolReader) cell(column, cell string) []string {
+	var digests []string
+	for d := range strings.SplitSeq(cell, ",") {
+		switch d = strings.TrimSpace(d); {
+		case isDigest(d):
+			digests = append(digests, d)
+		case d != "" && d != "-":
+			l.note(lolError(column, "no digest: %.80q", d))
+		}
+	}
+	return digests
 }
 
 // firstTag returns the first of a cell's tags as a list of one.
@@ -302,12 +377,16 @@ func (s *loldrivers) add(e *lolEntry, r lolRecord) error {
 		}
 	}
 	// Some entries once contained authentihashes in the fields of the files' digests: one index for both.
-	for _, h := range []lenientString{
-		r.MD5, r.SHA1, r.SHA256, r.Authentihash["MD5"], r.Authentihash["SHA1"], r.Authentihash["SHA256"],
-	} {
-		add(s.byHash, string(h))
+	for _, d := range r.digests() {
+		if !isDigest(string(d.value)) {
+			continue
+		}
+		if d.name == lolImphash {
+			add(s.byImphash, string(d.value))
+			continue
+		}
+		add(s.byHash, string(d.value))
 	}
-	add(s.byImphash, string(r.Imphash))
 	add(s.byName, string(r.OriginalFilename))
 	return nil
 }

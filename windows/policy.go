@@ -249,8 +249,10 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 			f.Value, f.Effect = "1", s.on
 		case err == nil && found:
 			f.Value, f.Effect = "0", s.off
-		case err == nil || errors.Is(err, fs.ErrNotExist):
+		case err == nil || errors.Is(err, errNotThere):
 			f.Code, f.Effect = fact.CodeAbsent, "not set: this Windows' default holds"
+		case errors.Is(err, fs.ErrNotExist): // the hive, which may have the key
+			f.Code, f.Effect, f.Unknown = fact.CodeOf(err), "the SYSTEM hive is not there", true
 		default:
 			f.Code = fact.CodeOf(err)
 		}

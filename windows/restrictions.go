@@ -35,7 +35,7 @@ func (k *Kernel) readRestrictions(ctx context.Context) *restrictions {
 	r := &restrictions{}
 	key, err := k.anyKey(ctx, restrictionsKey)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), fact.Lacks(err):
+	case errors.Is(err, errNotThere), fact.Lacks(err): // of an image not its hive that is missing
 		return r
 	case err != nil:
 		r.err = err

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// unreadHives are forms of a SYSTEM hive that says nothing.
+func unreadHives() map[string]func(m *fakewindows.Machine) {
+	return map[string]func(m *fakewindows.Machine){
+		"missing": func(m *fakewindows.Machine) { delete(m.Files, system32+"config/system") },
+		"empty":   func(m *fakewindows.Machine) { m.Files[system32+"config/system"] = &fstest.MapFile{} },
+		"garbage": func(m *fakewindows.Machine) {
+			m.Files[system32+"config/system"] = &fstest.MapFile{Data: []byte("nonsense")}
+		},
+	}
+}
+
+// Of a hive that was not read no key is known to be absent.
+func TestPolicyWithoutHive(t *testing.T) {
+	settings := []string{windows.PolicyBlockList, windows.PolicyHVCIConfig, windows.PolicySecureConfig}
+	for name, change := range unreadHives() {
+		m := volume(nil)
+		change(m)
+		var r fact.Report
+		p, err := image(m).Policy(context.Background(), &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range p.Facts {
+			if !strings.Contains(strings.Join(settings, " "), f.Name) || f.Name == "" {
+				continue
+			}
+			if f.Code == "" || f.Code == fact.CodeAbsent && !f.Unknown || strings.Contains(f.Effect, "not set") {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if src, ok := r.Find(windows.SourceCIRegistry); !ok || src.Outcome == fact.OutcomeOK {
+			t.Errorf("%s: source %+v", name, src)
+		}
+		if _, ok := r.First(windows.SourceCIRegistry); !ok {
+			t.Errorf("%s: no Problem", name)
+		}
+	}
+}
+
+// A list without the registry of services is not whole, whatever else was read.
+func TestListWithoutHive(t *testing.T) {
+	for name, change := range unreadHives() {
+		m := volume(nil)
+		change(m)
+		for _, files := range []fstest.MapFS{m.Files, {}} {
+			var r fact.Report
+			n := 0
+			for range image(&fakewindows.Machine{Files: files}).Installed(context.Background(), &r) {
+				n++
+			}
+			list := lkm.Snapshot{OS: lkm.Windows, Live: lkm.No, Sources: r.Sources, Problems: r.Problems}
+			err := list.ListErr(lkm.StateInstalled)
+			if p := (fact.Problem{}); !errors.As(err, &p) || p.Source != windows.SourceRegistry {
+				t.Errorf("%s, %d files: %v", name, n, err)
+			}
+		}
+	}
+}
