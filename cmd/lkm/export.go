@@ -129,7 +129,7 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	}
 	var incomplete []error
 	for _, s := range snapshots {
-		incomplete = append(incomplete, a.notListed(s), s.Err())
+		incomplete = append(incomplete, a.notListed(s), a.notExported(format, s), s.Err())
 	}
 	if lost {
 		return exit(exitFatal)
@@ -146,6 +146,34 @@ func (a *app) notListed(s *lkm.Snapshot) error {
 		fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
 	}
 	return err
+}
+
+// notExported prints that a format has no place for any module of a snapshot, which then looks like one without
+// modules. The error is that what the format is about was not read.
+func (a *app) notExported(format string, s *lkm.Snapshot) error {
+	system, loaded := lkm.OS(""), false
+	switch format {
+	case "sysmon":
+		system, loaded = lkm.Windows, true
+	case export.TableDrivers:
+		system = lkm.Windows
+	case export.TableModules:
+		system, loaded = lkm.Linux, true
+	case export.TableExtensions:
+		system = lkm.Darwin
+	}
+	var err, lost error
+	switch name := cmp.Or(s.Host, string(s.OS)); {
+	case system != "" && s.OS != system:
+		err = fmt.Errorf("%s: %s has a place for modules of %s alone, and this is %s", name, format, system, s.OS)
+	case loaded && s.Live == lkm.No:
+		err = fmt.Errorf("%s: %s is about loaded modules, and an image does not say what was loaded", name, format)
+		lost = err
+	default:
+		return nil
+	}
+	fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
+	return lost
 }
 
 // snapshots reads the named snapshots and tapes; one that cannot be read costs itself, and is noted: lost. Without a

@@ -85,3 +85,37 @@ func TestExportRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A format that has no place for any module of a snapshot says so: what it writes looks like a kernel without modules.
+func TestExportNothing(t *testing.T) {
+	file := func(name, system, source, live string) string {
+		return writeTemp(t, name, `{"schema":0,"os":"`+system+`","live":"`+live+`","modules":[],"sources":[{"name":"`+
+			source+`","outcome":"ok"},{"name":"services_registry","outcome":"ok"},`+
+			`{"name":"driver_folders","outcome":"ok"}]}`)
+	}
+	image := file("image.json", "windows", "driver_store", "no")
+	kernel := file("kernel.json", "windows", "system_modules", "yes")
+	disk := file("disk.json", "linux", "modules_dir", "no")
+	mac := file("mac.json", "darwin", "kmutil", "yes")
+	for _, c := range []struct {
+		format, file, want string // want is in the one line on stderr; empty for none
+		strict             int
+	}{
+		{"sysmon", image, "sysmon is about loaded modules", exitIncomplete}, {"sysmon", kernel, "", 0},
+		{"sysmon", disk, "sysmon has a place for modules of windows alone, and this is linux", 0},
+		{"drivers", image, "", 0}, {"drivers", disk, "of windows alone", 0},
+		{"kernel_modules", disk, "kernel_modules is about loaded modules", exitIncomplete},
+		{"kernel_modules", image, "of linux alone", 0}, {"kernel_extensions", mac, "", 0},
+		{"kernel_extensions", disk, "of darwin alone", 0},
+		{"osquery", image, "", 0}, {"ecs", image, "", 0}, {"prometheus", disk, "", 0}, {"cyclonedx", disk, "", 0},
+	} {
+		code, _, errs := lkmRun(t, "", "export", c.format, c.file)
+		if code != 0 || !strings.Contains(errs, c.want) || (errs == "") != (c.want == "") ||
+			strings.Count(errs, "\n") > 1 {
+			t.Errorf("%s of %s: exit %d, %q", c.format, filepath.Base(c.file), code, errs)
+		}
+		if code, _, errs := lkmRun(t, "", "export", c.format, "--strict", c.file); code != c.strict {
+			t.Errorf("%s of %s, strict: exit %d, %q", c.format, filepath.Base(c.file), code, errs)
+		}
+	}
+}

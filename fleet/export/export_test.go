@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kernelext/kernelext/fleet/export"
 	"github.com/kernelext/kernelext/internal/testing/testdata"
+	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -391,4 +393,52 @@ func TestMetricsAreTheSnapshot(t *testing.T) {
 			t.Errorf("%v for %v modules", sum, n)
 		}
 	})
+}
+
+// Of loaded modules and of taints 0 is said only where somebody looked: not of an image, whose list of files is whole,
+// nor of a list that does not print the taints.
+func TestMetricsOfWhatWasLoaded(t *testing.T) {
+	disk := lkm.Source{Name: "modules_dir", Outcome: lkm.OutcomeOK}
+	tainted := func(letters ...string) *linux.Module { return &linux.Module{Taints: letters} }
+	module := func(state lkm.State, own *linux.Module) lkm.Module {
+		return lkm.Module{ID: "linux_module:a", Kind: "linux_module", State: state, Linux: own}
+	}
+	for _, c := range []struct {
+		name   string
+		live   lkm.Tri
+		source string
+		module lkm.Module
+		loaded string // the sample of loaded modules; empty if there is none
+		taints string // the samples P and O, likewise
+	}{
+		{"an image", lkm.No, "modules_dir", module(lkm.StateInstalled, nil), "", ""},
+		{"files of a live machine", lkm.Yes, "modules_dir", module(lkm.StateInstalled, nil), "", ""},
+		{"its list", lkm.Yes, "proc_modules", module(lkm.StateLoaded, tainted("P")), "1", "1 0"},
+		{"a clean list", lkm.Yes, "proc_modules", module(lkm.StateLoaded, tainted([]string{}...)), "1", "0 0"},
+		{"lsmod without taints", "", "lsmod", module(lkm.StateLoaded, &linux.Module{}), "1", ""},
+		{"a list that was refused", lkm.Yes, "", module(lkm.StateLoaded, tainted("P")), "1", "1"},
+		{"compiled in", lkm.Yes, "proc_modules", module(lkm.StateBuiltin, nil), "0", "0 0"},
+	} {
+		s := &lkm.Snapshot{OS: lkm.Linux, Live: c.live, Modules: []lkm.Module{c.module},
+			Sources: []lkm.Source{{Name: c.source, Outcome: lkm.OutcomeOK}}}
+		if c.live == lkm.No {
+			s.Sources = []lkm.Source{disk}
+		}
+		var loaded, taints []string
+		for _, m := range export.Metrics([]*lkm.Snapshot{s}, 0) {
+			for _, sample := range m.Samples {
+				value := strconv.FormatFloat(sample.Value, 'g', -1, 64)
+				switch {
+				case m.Name == "kernel_extensions" && sample.Labels[1] == "loaded":
+					loaded = append(loaded, value)
+				case m.Name == "kernel_extensions_taint" && (sample.Labels[0] == "P" || sample.Labels[0] == "O"):
+					taints = append(taints, value)
+				}
+			}
+		}
+		slices.SortFunc(taints, func(a, b string) int { return strings.Compare(b, a) })
+		if strings.Join(loaded, " ") != c.loaded || strings.Join(taints, " ") != c.taints {
+			t.Errorf("%s: loaded %v, taints %v", c.name, loaded, taints)
+		}
+	}
 }

@@ -42,7 +42,8 @@ const unknown = "unknown"
 // was taken. If there are several Snapshots, or one with a host, each sample has the label "host"; of several with the
 // same host the last counts.
 //
-// Of a list that was not read whole no 0 is reported: the sample is absent, and kernel_extension_list_complete is 0.
+// Of a list that was not read whole no 0 is reported: the sample is absent, and kernel_extension_list_complete is 0. Of
+// an image nothing says what was loaded: there is no sample of loaded modules, nor of their taints.
 //
 // Of single modules there is nothing, unless infoMax is more than 0: then up to that many modules of each Snapshot that
 // are not known to be the operating system's have a sample of their own, and kernel_extension_info_truncated says how
@@ -60,7 +61,7 @@ func Metrics(snapshots []*lkm.Snapshot, infoMax int) []Metric {
 		if last[s.Host] != i {
 			continue
 		}
-		c.host, c.whole = s.Host, s.ListErr("") == nil
+		c.host, c.whole, c.loaded = s.Host, s.ListErr("") == nil, s.ListErr(lkm.StateLoaded) == nil
 		c.modules(s)
 		c.machine(s)
 		if infoMax > 0 {
@@ -75,6 +76,7 @@ type collection struct {
 	hosts   bool
 	host    string
 	whole   bool // the host's list of modules is known to be complete
+	loaded  bool // so is that of the loaded ones
 	metrics []Metric
 }
 
@@ -90,10 +92,10 @@ func (c *collection) add(name, help string, labels, values []string, value float
 	c.metrics[i].Samples = append(c.metrics[i].Samples, Sample{values, value})
 }
 
-// counts adds a sample for each word, those that count nothing too: but not of a list that may lack modules.
-func (c *collection) counts(name, help, label string, words []string, count map[string]int) {
+// counts adds a sample for each word, those that count nothing too if everything that may count was read.
+func (c *collection) counts(name, help, label string, words []string, count map[string]int, whole bool) {
 	for _, w := range words {
-		if _, ok := count[w]; !ok && c.whole {
+		if _, ok := count[w]; !ok && whole {
 			count[w] = 0
 		}
 	}
@@ -105,21 +107,16 @@ func (c *collection) counts(name, help, label string, words []string, count map[
 func (c *collection) modules(s *lkm.Snapshot) {
 	states := map[[2]string]int{}
 	for _, kind := range kindsOf(s) {
-		if c.whole {
+		if c.loaded {
 			states[[2]string{kind, string(lkm.StateLoaded)}] = 0
 		}
 	}
-	origins, signatures, taints := map[string]int{}, map[string]int{}, map[string]int{}
+	origins, signatures := map[string]int{}, map[string]int{}
 	for i := range s.Modules {
 		m := &s.Modules[i]
 		states[[2]string{string(m.Kind), cmp.Or(string(m.State), unknown)}]++
 		origins[cmp.Or(string(m.Origin.Class), unknown)]++
 		signatures[cmp.Or(string(m.Signature.Status), unknown)]++
-		if m.Linux != nil {
-			for _, letter := range m.Linux.Taints {
-				taints[letter]++
-			}
-		}
 	}
 	keys := slices.SortedFunc(maps.Keys(states), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 	for _, key := range keys {
@@ -127,14 +124,34 @@ func (c *collection) modules(s *lkm.Snapshot) {
 			float64(states[key]))
 	}
 	c.counts("kernel_extensions_origin", "Kernel extensions by whose code they are.", "class",
-		[]string{string(lkm.OriginOS), string(lkm.OriginThirdParty), unknown}, origins)
+		[]string{string(lkm.OriginOS), string(lkm.OriginThirdParty), unknown}, origins, c.whole)
 	c.counts("kernel_extensions_signature", "Kernel extensions by what is known of their signature.", "status",
 		[]string{string(lkm.SignatureNone), string(lkm.SignatureUnchecked), string(lkm.SignatureUntrusted),
-			string(lkm.SignatureValid), string(lkm.SignatureInvalid), unknown}, signatures)
+			string(lkm.SignatureValid), string(lkm.SignatureInvalid), unknown}, signatures, c.whole)
 	if s.OS == lkm.Linux {
-		c.counts("kernel_extensions_taint", "Loaded modules that carry a taint letter.", "letter",
-			[]string{"P", "O", "F", "E"}, taints)
+		c.taints(s)
 	}
+}
+
+// taints counts the letters that loaded modules carry. No 0 is said if a module's taints are not known: lsmod does not
+// print them.
+func (c *collection) taints(s *lkm.Snapshot) {
+	letters, whole := map[string]int{}, c.loaded
+	for i := range s.Modules {
+		m := &s.Modules[i]
+		if !inKernel(m) || m.State == lkm.StateBuiltin {
+			continue
+		}
+		if m.Linux == nil || m.Linux.Taints == nil {
+			whole = false
+			continue
+		}
+		for _, letter := range m.Linux.Taints {
+			letters[letter]++
+		}
+	}
+	c.counts("kernel_extensions_taint", "Loaded modules that carry a taint letter.", "letter",
+		[]string{"P", "O", "F", "E"}, letters, whole)
 }
 
 // kindsOf are the kinds of the Snapshot's modules; an empty one has no kinds.
@@ -167,7 +184,8 @@ func (c *collection) machine(s *lkm.Snapshot) {
 				facts["known"]++
 			}
 		}
-		c.counts("kernel_extension_policy_facts", "Settings of the policy, known and unknown.", "value", nil, facts)
+		c.counts("kernel_extension_policy_facts", "Settings of the policy, known and unknown.", "value", nil, facts,
+			false)
 	}
 	seen := map[string]bool{}
 	for _, src := range s.Sources {
