@@ -408,7 +408,7 @@ func TestMetricsOfWhatWasLoaded(t *testing.T) {
 		live   lkm.Tri
 		source string
 		module lkm.Module
-		loaded string // the sample of loaded modules; empty if there is none
+		loaded string // the sample of loaded modules; empty without one
 		taints string // the samples P and O, likewise
 	}{
 		{"an image", lkm.No, "modules_dir", module(lkm.StateInstalled, nil), "", ""},
