@@ -48,8 +48,9 @@ type listText struct {
 	row     func(line string) (listEntry, bool)
 
 	entries  []listEntry
-	sure     bool // the header was seen, or a prompt with the command: an empty list is then one that was printed
-	headed   bool // the header was seen
+	sure     bool // the header was seen, or the command: rows are then those of this tool
+	headed   bool // the header was seen: an empty list is then one that was printed
+	printed  bool // a prompt prints the file, which has no header: an empty list may be the file's
 	filtered bool // a prompt pipes the command's output into another: rows may be missing
 	kernel   fact.Kernel
 }
@@ -87,7 +88,8 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	r.Done(l.source, fact.CountOf(int64(len(l.entries))))
 	return fact.Capture[Module]{
 		Records: recordsOf(&moduleList{Entries: l.entries}, nil), Header: fact.Header{Kernel: l.kernel},
-		Rows: len(l.entries), Stray: stray, Sure: l.sure || l.filtered && len(l.entries) > 0,
+		Rows: len(l.entries), Stray: stray,
+		Sure: l.headed || l.printed || (l.sure || l.filtered) && len(l.entries) > 0,
 	}
 }
 
@@ -132,6 +134,11 @@ func (l *listText) typed(command string) {
 		l.filtered = true
 	default:
 		l.sure = true
+		words := strings.Fields(command)
+		if words[0] == "sudo" {
+			words = words[1:]
+		}
+		l.printed = len(words) == 2 && strings.TrimPrefix(words[0], "/bin/") == "cat" && words[1] == "/proc/modules"
 	}
 }
 
@@ -145,14 +152,15 @@ func headerRest(line string) (string, bool) {
 	return strings.TrimSpace(line[strings.Index(line, "by")+2:]), true
 }
 
-// harmless recognizes the error lines of the tools themselves and of programs before them in a pipe.
+// harmless recognizes lines that are known beside the rows: the errors of the tools themselves, which make the text a
+// part, and warnings of the shell.
 func harmless(line string) bool {
-	for _, start := range []string{"lsmod: ", "libkmod: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ", "WARNING: "} {
+	for _, start := range []string{"lsmod: ", "libkmod: ", "WARNING: "} {
 		if strings.HasPrefix(line, start) {
 			return true
 		}
 	}
-	return strings.Trim(line, ".-… ") == "" // an elision
+	return capture.ShellWarning(line) || strings.Trim(line, ".-… ") == "" // an elision
 }
 
 // lsmodRow reads "name size refs [users]". Users are separated by commas (kmod, BusyBox), or are in brackets separated

@@ -80,6 +80,9 @@ func Part(text string, tools, options []string) error {
 		if failed(line, tools) {
 			return fmt.Errorf("line %d, %.80q: the tool reports an error: it may not have listed all", n, line)
 		}
+		if shellFailed(line) {
+			return fmt.Errorf("line %d, %.80q: the shell reports an error: the tool may not have run", n, line)
+		}
 		if !runs(command, prompt, tools) {
 			continue
 		}
