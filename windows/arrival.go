@@ -24,23 +24,36 @@ type stagedPackage struct {
 	unsure    string // why it is not known whether Windows knows it; empty if it is
 }
 
-// packagesFor returns the packages of the store that bring the entry's file in: that of its folder, or those linked
-// with it that have a file of its name.
-func (c *checker) packagesFor(e *entry) []string {
+// packagesFor returns the packages of the store that bring the entry's file in: that of its folder, the one that the
+// registry names, or those linked with it that have a file of its name. The error says why one that has such a file may bring it in, too.
+func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if e.Store != "" {
-		return []string{e.Store}
+		return []string{e.Store}, nil
+	}
+	unread := c.inventory.linksUnread
+	link, ok := c.inventory.links[c.inventory.Paths.fullKey(e.Path)]
+	if ok && link == "" {
+		unread = fmt.Errorf("%w: the registry has no source of the file", fact.ErrMalformed)
 	}
 	var folders []string
+	var maybe error
 	for _, f := range c.inventory.Files {
-		if f.pack == "" || !strings.EqualFold(baseName(f.path), baseName(e.Path)) || slices.Contains(folders, f.pack) {
+		same := f.pack != "" && strings.EqualFold(baseName(f.path), baseName(e.Path))
+		if !same || slices.Contains(folders, f.pack) {
 			continue
 		}
 		linked := func(p Package) bool { return strings.EqualFold(p.Name, f.pack) }
-		if slices.ContainsFunc(e.Driver.Packages, linked) {
+		if strings.EqualFold(link, f.pack) || slices.ContainsFunc(e.Driver.Packages, linked) {
 			folders = append(folders, f.pack)
+			continue
 		}
+		maybe = unread
 	}
-	return folders
+	named := func(folder string) bool { return strings.EqualFold(folder, link) }
+	if link != "" && !slices.ContainsFunc(folders, named) { // the file has another name there
+		folders = append(folders, link)
+	}
+	return folders, maybe
 }
 
 // arrival answers for the arrival of a device: of a staged package PnP copies the file, registers the service and
@@ -50,7 +63,8 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 		return file
 	}
 	var unsure, stopped fact.Answer
-	for _, folder := range c.packagesFor(e) {
+	folders, unlinked := c.packagesFor(e)
+	for _, folder := range folders {
 		p, err := c.kernel.staged(c.ctx, c.inventory, folder, c.report)
 		a := p.arrival(e, err)
 		if a.Applies() && a.Blocked() == fact.No {
@@ -77,6 +91,10 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	}
 	if !c.folders {
 		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
+	}
+	if unlinked != nil {
+		return fact.Unsure(ReasonStaged, "the driver store has a file of its name, and which package the file came "+
+			"from was not read: "+unlinked.Error())
 	}
 	if stopped.Applies() {
 		return stopped

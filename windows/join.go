@@ -24,6 +24,9 @@ type inventory struct {
 	Classes    []registry.Key // device setup classes, with the filters of all their devices
 	Files      []storedFile   // of System32\drivers and of the store
 
+	links       map[string]string // files that a package brought in, with its folder in the store, by full key
+	linksUnread error             // why links may lack some; of an image a missing hive is one
+
 	judged        bool // a verdict is asked for
 	packagesAsked bool // the packages were asked for, for a verdict
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -69,6 +70,37 @@ func TestListWithoutHive(t *testing.T) {
 			err := list.ListErr(lkm.StateInstalled)
 			if p := (fact.Problem{}); !errors.As(err, &p) || p.Source != windows.SourceRegistry {
 				t.Errorf("%s, %d files: %v", name, n, err)
+			}
+		}
+	}
+}
+
+// That a file of System32\drivers came from no package is known only of an image whose hives were read.
+func TestArrivalWithoutHive(t *testing.T) {
+	pack := storeDir + "fielddrv.inf_amd64_1/"
+	software := hivetest.Of(`HKEY_LOCAL_MACHINE\SOFTWARE`, []hivetest.Key{{Path: `HKEY_LOCAL_MACHINE\SOFTWARE\X`}})
+	changes := unreadHives()
+	changes["there"] = func(*fakewindows.Machine) {}
+	for name, change := range changes {
+		for _, whole := range []bool{false, true} {
+			m := volume(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
+				"c:/windows/inf/oem0.inf": fieldINF, system32 + "drivers/fielddrv.sys": string(sample("f"))})
+			if change(m); whole {
+				m.Files[system32+"config/software"] = &fstest.MapFile{Data: software}
+			}
+			list, err := image(m).Check(context.Background(), "fielddrv.sys", new(fact.Report))
+			if err != nil || len(list) != 2 {
+				t.Fatal(name, list, err)
+			}
+			want := fact.Tri("")
+			if whole && name == "there" {
+				want = fact.Yes
+			}
+			if way := wayOf(list[0].NextBoot, windows.WayArrival); way.Blocked != want {
+				t.Errorf("SYSTEM %s, SOFTWARE %v: %+v", name, whole, way)
+			}
+			if way := wayOf(list[1].NextBoot, windows.WayArrival); way.Blocked != fact.No {
+				t.Errorf("SYSTEM %s, SOFTWARE %v: the store's file: %+v", name, whole, way)
 			}
 		}
 	}

@@ -220,6 +220,9 @@ func (f *fileList) markStaged() {
 		for _, p := range e.Driver.Packages {
 			used[fold(p.Name)+`\`+fold(baseName(e.Path))] = true
 		}
+		if folder := f.inv.links[f.inv.Paths.fullKey(e.Path)]; folder != "" {
+			used[fold(folder)+`\`+fold(baseName(e.Path))] = true
+		}
 	}
 	for i := range f.entries {
 		e := &f.entries[i]
@@ -237,24 +240,35 @@ func (k *Kernel) linkLockdown(ctx context.Context, f *fileList, r *fact.Report) 
 	if !k.options.Asks(fact.DetailFiles) && !f.inv.judged {
 		return
 	}
+	inv := f.inv
 	keys, err := k.subkeys(ctx, lockdownKey, r.Budget)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) { // it only adds to what is known
 		r.Problem(SourceStore, "", "packages", err)
 	}
+	if !errors.Is(err, errNotThere) { // the hive that may have the key is no missing key
+		inv.linksUnread = err
+	}
+	if k.options.Image && inv.linksUnread == nil { // devices and the store's database are links, too
+		_, _, inv.linksUnread = k.controlSet()
+	}
+	inv.links = make(map[string]string, len(keys))
 	for i := range keys {
-		at, ok := f.known[f.inv.Paths.fullKey(f.inv.expand(strings.ReplaceAll(keys[i].Name(), "/", `\`)))]
-		source, has := keys[i].Text("Source")
-		if !ok || !has {
+		path := inv.Paths.fullKey(inv.expand(strings.ReplaceAll(keys[i].Name(), "/", `\`)))
+		source, ok := keys[i].Text("Source")
+		if !ok {
+			inv.links[path] = "" // some package brought it in
 			continue
 		}
-		own, ok := f.inv.Paths.storeKey(f.inv.expand(source))
+		own, ok := inv.Paths.storeKey(inv.expand(source))
 		if !ok {
 			continue
 		}
 		_, folder, _ := strings.Cut(own, "#")
 		folder, _, _ = strings.Cut(folder, `\`)
-		e := &f.entries[at]
-		f.linkFolder(e, folder)
+		inv.links[path] = folder
+		if at, ok := f.known[path]; ok {
+			f.linkFolder(&f.entries[at], folder)
+		}
 	}
 }
 

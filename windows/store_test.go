@@ -193,8 +193,11 @@ func TestArrivalDirty(t *testing.T) {
 	}
 }
 
-// A disabled service does not keep out what a package installs anew for a device.
-func TestArrivalOfInstalled(t *testing.T) {
+const lockdown = `SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles`
+
+// installedTwice is a machine with a disabled service whose file a published package has, too. The registry says that a
+// file came from a source, which is empty for one that it does not name.
+func installedTwice(file, source string) *fakewindows.Machine {
 	m := fakewindows.Windows11(false)
 	pack := storeDir + "disabled.inf_amd64_1/"
 	inf := strings.NewReplacer("fielddrv", "disabled").Replace(fieldINF)
@@ -204,22 +207,58 @@ func TestArrivalOfInstalled(t *testing.T) {
 	packages := []registry.Key{{Path: `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\disabled.inf_amd64_1`,
 		Values: []registry.Value{registry.StringValue("", registry.TypeString, "oem9.inf")}}}
 	m.Calls[windows.OpDriverPackages] = string(registry.AppendText(nil, packages))
-	m.Calls[windows.OpSubkeys+` SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\PnpLockdownFiles`] =
-		string(registry.AppendText(nil, []registry.Key{{
-			Path: `HKEY_LOCAL_MACHINE\X\%SystemRoot%/System32/drivers/disabled.sys`,
-			Values: []registry.Value{registry.StringValue("Source", registry.TypeString,
-				`%SystemRoot%\System32\DriverStore\FileRepository\disabled.inf_amd64_1\disabled.sys`)}}}))
-	var r fact.Report
-	k := windows.Open(m, fact.Options{Detail: fact.DetailFiles})
-	list, err := k.Check(context.Background(), `C:\Windows\System32\drivers\disabled.sys`, &r)
-	if err != nil || len(list) != 1 {
-		t.Fatal(list, err)
+	key := registry.Key{Path: `HKEY_LOCAL_MACHINE\X\%SystemRoot%/System32/drivers/` + file}
+	if source != "" {
+		key.Values = []registry.Value{registry.StringValue("Source", registry.TypeString,
+			`%SystemRoot%\System32\DriverStore\FileRepository\`+source)}
 	}
-	if way := wayOf(list[0].Now, windows.WayService); way.Blocked != fact.Yes {
-		t.Errorf("by its service: %+v", way)
-	}
-	if way := wayOf(list[0].Now, windows.WayArrival); way.Blocked == fact.Yes {
-		t.Errorf("by a device: %+v", way)
+	m.Calls[windows.OpSubkeys+" "+lockdown] = string(registry.AppendText(nil, []registry.Key{key}))
+	return m
+}
+
+// A disabled service does not keep out what a package installs anew for a device. That no package does is known only
+// if the links of files with packages were read.
+func TestArrivalOfInstalled(t *testing.T) {
+	const source = `disabled.inf_amd64_1\disabled.sys`
+	unread := func(m *fakewindows.Machine) { m.Deny[windows.OpSubkeys+" "+lockdown] = true }
+	noCopy := func(m *fakewindows.Machine) { delete(m.Files, storeDir+"disabled.inf_amd64_1/disabled.sys") }
+	for name, tt := range map[string]struct {
+		file, source string
+		change       []func(*fakewindows.Machine)
+		blocked      fact.Tri
+	}{
+		"linked":           {"disabled.sys", source, nil, fact.No},
+		"by another name":  {"disabled.sys", `disabled.inf_amd64_1\x64.sys`, nil, fact.No},
+		"another file":     {"other.sys", source, nil, fact.Yes},
+		"out of the store": {"disabled.sys", `..\FileX\disabled.sys`, nil, ""},
+		"without a source": {"disabled.sys", "", nil, ""},
+		"refused":          {"disabled.sys", source, []func(*fakewindows.Machine){unread}, ""},
+		"no such key": {"disabled.sys", source, []func(*fakewindows.Machine){func(m *fakewindows.Machine) {
+			delete(m.Calls, windows.OpSubkeys+" "+lockdown)
+		}}, fact.Yes},
+		"refused, no file of its name": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noCopy},
+			fact.Yes},
+		"a database that is refused": {"disabled.sys", source, []func(*fakewindows.Machine){
+			func(m *fakewindows.Machine) { m.Deny[windows.OpDriverPackages] = true }}, fact.No},
+	} {
+		for _, detail := range []fact.Detail{0, fact.DetailFiles} {
+			m := installedTwice(tt.file, tt.source)
+			for _, change := range tt.change {
+				change(m)
+			}
+			var r fact.Report
+			k := windows.Open(m, fact.Options{Detail: detail})
+			list, err := k.Check(context.Background(), `C:\Windows\System32\drivers\disabled.sys`, &r)
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			if way := wayOf(list[0].Now, windows.WayService); way.Blocked != fact.Yes {
+				t.Errorf("%s: by its service: %+v", name, way)
+			}
+			if way := wayOf(list[0].Now, windows.WayArrival); way.Blocked != tt.blocked {
+				t.Errorf("%s, %v: by a device: %+v", name, detail, way)
+			}
+		}
 	}
 }
 
