@@ -25,7 +25,8 @@ type stagedPackage struct {
 }
 
 // packagesFor returns the packages of the store that bring the entry's file in: that of its folder, the one that the
-// registry names, or those linked with it that have a file of its name. The error says why one that has such a file may bring it in, too.
+// registry names, or those linked with it that have a file of its name. The error says why one that has such a file may
+// bring it in, too.
 func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if e.Store != "" {
 		return []string{e.Store}, nil
