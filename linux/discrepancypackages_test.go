@@ -66,7 +66,7 @@ func TestChangedFiles(t *testing.T) {
 		t.Errorf("nobody asked for hashes: %q", got)
 	}
 	files := fedoraRoot()
-	files["lib/apk/db/installed"] = linuxtest.File("P:a\nF:lib/modules/6.8/kernel\nR:planted.ko\n")
+	files["lib/apk/db/installed"] = linuxtest.File("P:a\nF:lib/modules/6.8/kernel\nR:planted.ko\n\n")
 	want := append([]string{"unchecked absent"}, all[1:]...)
 	if got := findings(t, files, fact.DetailHashes); !slices.Equal(got, want) {
 		t.Errorf("a package without digests: %q", got)

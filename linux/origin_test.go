@@ -184,7 +184,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 		"var/lib/pacman/local/odd/files":       linuxtest.File("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
 		"lib/apk/db/installed": linuxtest.File("C:Q1\nP:linux-virt\nV:6.1-r0\n" +
 			"F:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\n" +
-			"F:usr/lib/modules/6.1/extra\nR:b.ko\n"),
+			"F:usr/lib/modules/6.1/extra\nR:b.ko\n\n"),
 	}, "6.1", &r)
 	for file, want := range map[string]string{
 		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd",

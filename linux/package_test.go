@@ -30,7 +30,7 @@ func TestPackageOf(t *testing.T) {
 			"Package: both\nStatus: install ok installed\nArchitecture: i386\nVersion: 2\n"),
 		"usr/lib/opkg/info/kmod-fs.list": linuxtest.File("/lib/modules/6.1/fs.ko\n"),
 		"lib/apk/db/installed": linuxtest.File("P:linux-virt\nV:6.1-r0\nA:x86_64\nF:lib/modules/6.1\nR:v.ko\n\n" +
-			"P:plain\nF:lib/modules/6.1\nR:plain.ko\n"),
+			"P:plain\nF:lib/modules/6.1\nR:plain.ko\n\n"),
 		"var/lib/pacman/local/linux-lts-6.6.1-1/files": linuxtest.File("%FILES%\nusr/lib/modules/6.1/p.ko\n"),
 		"var/lib/pacman/local/odd/files":               linuxtest.File("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
 	}, "6.1", &r)

@@ -15,13 +15,18 @@ import (
 var apkFiles = []string{"lib/apk/db/installed", "usr/lib/apk/db/installed"}
 
 // apk reads apk's database, one record for each package, with a field a line: P: is its name, V: its version, A: its
-// architecture, m: its maintainer, F: a directory, R: a file in it, and Z: the digest of that file (apk-tools,
-// apk_db_fdb_read).
+// architecture, m: its maintainer, F: a directory, R: a file in it, and Z: the digest of that file. An empty line ends
+// it: apk does not take a package without one (apk-tools, apk_db_fdb_read).
 func (d *reader) apk() {
 	for _, name := range apkFiles {
-		content, err := d.readText(name)
+		content, err := d.readLines(name)
+		if err == nil && len(content) > 0 && !bytes.HasSuffix(content, []byte("\n\n")) {
+			err = &fact.ParseError{Source: name, Reason: "no empty line ends its last package: it was cut"}
+		}
 		if err != nil {
 			d.lose(err)
+		}
+		if err != nil && content == nil {
 			continue
 		}
 		d.Found = true

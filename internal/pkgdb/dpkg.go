@@ -33,12 +33,14 @@ type debian struct {
 	entries  map[*fact.Package]string   // the name of each list, without .list
 	diverted map[string]diversion       // by the path that packages have
 	known    map[string]bool            // the packages of the status file, by NAME; a list needs one
+	adrift   bool                       // a file may be elsewhere: a diversion may not have been read
 }
 
 // A diversion renames a file of all packages but one.
 type diversion struct{ to, by string }
 
-// dpkg reads dpkg's lists of files, as dpkg -S does, and what else it says of the packages that own a wanted file.
+// dpkg reads dpkg's lists of files, as dpkg -S does, and what else it says of the packages that own a wanted file. A
+// file whose last line has no newline was cut: dpkg refuses it.
 func (d *reader) dpkg() {
 	b := &debian{reader: d, listed: map[string]bool{}, owners: map[string][]*fact.Package{},
 		entries: map[*fact.Package]string{}, diverted: map[string]diversion{}, known: map[string]bool{}}
@@ -65,10 +67,11 @@ func (d *reader) dpkg() {
 		return
 	}
 	b.readStatus()
+	if !d.Sums || b.adrift {
+		return
+	}
 	for p, key := range b.entries {
-		if d.Sums {
-			b.readSums(key, p)
-		}
+		b.readSums(key, p)
 	}
 }
 
@@ -85,7 +88,7 @@ func (b *debian) readList(item *fact.Item, list []byte, p *fact.Package) (owned 
 	before := len(b.Files)
 	for line := range bytes.Lines(list) {
 		path := strings.TrimPrefix(string(bytes.TrimRight(line, "\r\n")), "/")
-		if err := b.own(item, b.place(path, p), Owner{Package: p}); err != nil {
+		if err := b.own(item, b.place(path, p), Owner{Package: p, Optional: b.adrift}); err != nil {
 			return false, err
 		}
 	}
@@ -103,35 +106,63 @@ func (b *debian) place(path string, p *fact.Package) string {
 // readDiversions reads the renamed files: three lines each, the path, the new one, and the package that renames, ":"
 // for the administrator.
 func (b *debian) readDiversions() {
-	content, err := b.readText(dpkgDivert)
+	content, err := b.readLines(dpkgDivert)
+	before := b.losses
+	defer func() { b.adrift = b.losses > before }()
 	if err != nil {
 		b.lose(err)
-		return
 	}
 	item := b.report.Budget.Item(int64(len(content)))
 	defer item.Done()
-	lines := strings.Split(string(content), "\n")
-	for ; len(lines) >= 3; lines = lines[3:] {
-		from := strings.TrimPrefix(lines[0], "/")
-		if !b.below(from) {
-			continue
-		}
-		if err := item.Keep(int64(len(lines[0])+len(lines[1])+len(lines[2])) + ownerSize); err != nil {
+	var lines [3]string
+	n := 0
+	for line := range bytes.Lines(content) {
+		if err := item.Work(int64(len(line)) + lineWork); err != nil {
 			b.lose(err)
 			return
 		}
-		by, _, _ := strings.Cut(lines[2], ":")
-		b.diverted[from] = diversion{to: strings.TrimPrefix(lines[1], "/"), by: by}
+		lines[n] = string(bytes.TrimSuffix(line[:min(len(line), maxPath+2)], []byte("\n")))
+		if n++; n < len(lines) {
+			continue
+		}
+		n = 0
+		if err := b.divert(item, lines[0], lines[1], lines[2]); err != nil {
+			b.lose(err)
+			return
+		}
 	}
+	if n > 0 {
+		b.lose(&fact.ParseError{Source: dpkgDivert, Reason: "its last entry has less than three lines: it was cut"})
+	}
+}
+
+// lineWork is what a line takes beside its bytes, in steps.
+const lineWork = 32
+
+// divert notes one renamed file.
+func (b *debian) divert(item *fact.Item, from, to, by string) error {
+	from = strings.TrimPrefix(from, "/")
+	if !b.below(from) || len(from) > maxPath {
+		return nil
+	}
+	if err := item.Keep(int64(len(from)+len(to)+len(by)) + ownerSize); err != nil {
+		return err
+	}
+	by, _, _ = strings.Cut(by, ":")
+	b.diverted[from] = diversion{to: strings.TrimPrefix(to, "/"), by: by}
+	return nil
 }
 
 // readStatus adds the versions, architectures and maintainers of the packages that own wanted files. An installed
 // package without a list of files may own any.
 func (b *debian) readStatus() {
-	content, err := b.readText(dpkgStatus)
-	if err != nil {
+	content, err := b.readLines(dpkgStatus)
+	switch {
+	case err != nil && content == nil:
 		b.miss(FieldPackage, err)
 		return
+	case err != nil:
+		b.lose(err)
 	}
 	item := b.report.Budget.Item(int64(len(content)))
 	defer item.Done()
@@ -177,6 +208,12 @@ func parseStanza(b []byte) stanza {
 // with one list it is not known which of them owns it.
 func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
 	s := parseStanza(text)
+	if s.name == "" || s.status == "" {
+		if len(bytes.TrimSpace(text)) > 0 {
+			b.lose(&fact.ParseError{Source: dpkgStatus, Reason: "a package without its name or its status"})
+		}
+		return
+	}
 	_, status, _ := strings.Cut(s.status, " ok ")
 	if status == "" || status == "not-installed" {
 		return
@@ -207,10 +244,9 @@ func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
 // readSums adds the digests of a package's files: "HEX  PATH" lines.
 func (b *debian) readSums(key string, p *fact.Package) {
 	name := dpkgDir + "/" + key + ".md5sums"
-	content, err := b.readText(name)
+	content, err := b.readLines(name)
 	if err != nil {
 		b.miss(FieldHashes, err)
-		return
 	}
 	for line := range bytes.Lines(content) {
 		hex, path, ok := strings.Cut(string(bytes.TrimRight(line, "\r\n")), "  ")

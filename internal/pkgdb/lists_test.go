@@ -35,7 +35,7 @@ func debianRoot() fstest.MapFS {
 		"var/lib/dpkg/info/half.list":         file("/lib/modules/6.1/half.ko\n"),
 		"var/lib/dpkg/info/gone.list":         file("/lib/modules/6.1/gone.ko\n"),
 		"var/lib/dpkg/diversions": file("/lib/modules/6.1/b.ko\n/lib/modules/6.1/b.ko.orig\nvendor\n" +
-			"/bin/sh\n/bin/sh.distrib\ndash\n/cut"),
+			"/bin/sh\n/bin/sh.distrib\ndash\n"),
 		"var/lib/dpkg/status": file("Package: linux-image-6.1\nStatus: install ok installed\nMaintainer: Debian\n" +
 			"Version: 6.1.1-1\nArchitecture: amd64\n\nPackage: vendor\nStatus: install ok installed\nOrigin: Vendor\n" +
 			"Maintainer: M\nVersion: 2\nArchitecture: arm64\n\nPackage: half\nStatus: install ok half-configured\n" +
@@ -78,8 +78,8 @@ func TestOtherLists(t *testing.T) {
 	m := fstest.MapFS{
 		"lib/apk/db/installed": file("C:Q1x\nP:linux-lts\nV:6.1-r0\nA:x86_64\nm:Natanael\nF:lib/modules/6.1/kernel\n" +
 			"R:a.ko.gz\na:0:0:644\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\nR:b.ko.gz\nF:lib/modules\nM:0:0:700\n\n" +
-			"P:other\nV:1\nF:lib/modules/6.1/extra\nR:last.ko\nZ:Q2" + strings.Repeat("q6ur", 10) + "q6s=\n"),
-		"usr/lib/apk/db/installed": file("P:three\nV:3\nF:usr/lib/modules/6.1\nR:three.ko\nZ:Q9x\n"),
+			"P:other\nV:1\nF:lib/modules/6.1/extra\nR:last.ko\nZ:Q2" + strings.Repeat("q6ur", 10) + "q6s=\n\n"),
+		"usr/lib/apk/db/installed": file("P:three\nV:3\nF:usr/lib/modules/6.1\nR:three.ko\nZ:Q9x\n\n"),
 		"var/lib/pacman/local/linux-lts-6-1/files": file("%FILES%\nusr/\n" +
 			"usr/lib/modules/6.1/p q.ko.zst\nusr/lib/modules/6.1/r.ko\n\n%BACKUP%\n"),
 		"var/lib/pacman/local/linux-lts-6-1/desc": file("%NAME%\nlinux-lts\n\n%VERSION%\n6-1\n\n%ARCH%\nx86_64\n\n" +
@@ -111,6 +111,77 @@ func TestOtherLists(t *testing.T) {
 	if o := Read(t.Context(), modules(m), &r, Pacman); !o.Whole || len(r.Problems) != 1 ||
 		r.Problems[0].Field != FieldHashes {
 		t.Errorf("whole %v, %v", o.Whole, r.Problems)
+	}
+}
+
+// listsRoot has a database of each manager whose form is lines, each with a module, made up.
+func listsRoot() map[string]string {
+	return map[string]string{
+		"var/lib/dpkg/info/a.list":    "/.\n/lib/modules/6.1/a.ko\n/lib/modules/6.1/b.ko\n",
+		"var/lib/dpkg/info/a.md5sums": md5 + "  lib/modules/6.1/a.ko\n" + md5 + "  lib/modules/6.1/b.ko\n",
+		"var/lib/dpkg/diversions":     "/lib/modules/6.1/b.ko\n/lib/modules/6.1/b.orig.ko\nother\n",
+		"var/lib/dpkg/status": "Package: other\nStatus: install ok unpacked\n\n" +
+			"Package: a\nStatus: install ok installed\nVersion: 1\n\n",
+		"usr/lib/opkg/info/o.list":        "/lib/modules/6.1/o.ko\n",
+		"lib/apk/db/installed":            "P:k\nV:1\nA:x86_64\nF:lib/modules/6.1\nR:k.ko\n\n",
+		"var/lib/pacman/local/p-1-1/desc": "%NAME%\np\n\n%VERSION%\n1-1\n\n",
+		"var/lib/pacman/local/p-1-1/files": "%FILES%\nusr/lib/modules/6.1/p.ko\n" +
+			"usr/lib/modules/6.1/kernel/p2.ko\n\n",
+	}
+}
+
+// TestCutLists cuts each database after each of its bytes: what was cut within a line is reported, and no file is said
+// to have no package, to be elsewhere, or to be of another package than that of the whole databases.
+func TestCutLists(t *testing.T) {
+	read := func(name string, size int) (*Owners, []fact.Problem) {
+		m := fstest.MapFS{}
+		for other, content := range listsRoot() {
+			if other == name {
+				content = content[:size]
+			}
+			m[other] = file(content)
+		}
+		var r fact.Report
+		return Read(t.Context(), modules(m), &r, Dpkg, Opkg, APK, Pacman), r.Problems
+	}
+	whole, problems := read("", 0)
+	if len(whole.Files) != 6 || !whole.Whole || len(problems) > 0 {
+		t.Fatalf("%s%v", dump(whole), problems)
+	}
+	for name, content := range listsRoot() {
+		field := FieldOrigin
+		switch {
+		case strings.HasSuffix(name, ".md5sums"):
+			field = FieldHashes
+		case strings.HasSuffix(name, "/desc"):
+			field = FieldPackage
+		}
+		for size := 1; size < len(content); size++ {
+			o, problems := read(name, size)
+			for path, f := range o.Files {
+				moved := strings.HasSuffix(name, "/diversions") && path == "lib/modules/6.1/b.ko"
+				if w := whole.Files[path]; w.Package == nil && !moved || w.Package != nil && w.Name != f.Name ||
+					moved && (!f.Optional || f.Sum != Sum{}) {
+					t.Errorf("%s cut at %d: %s is of %s", name, size, path, f.Name)
+				}
+			}
+			ends := strings.HasSuffix(name, "/installed") || strings.HasSuffix(name, "/diversions")
+			if content[size-1] == '\n' && !ends {
+				continue // a text that may be whole
+			}
+			if o.Whole != (field != FieldOrigin) || !o.Found || len(problems) == 0 ||
+				problems[0].Field != field || problems[0].Code != fact.CodeMalformed {
+				t.Errorf("%s cut at %d: whole %v, found %v, %+v", name, size, o.Whole, o.Found, problems)
+			}
+		}
+	}
+	m := fstest.MapFS{"var/lib/dpkg/info/a.list": file("/lib/modules/6.1/a.ko\n")}
+	for _, status := range []string{"Package: a\n", "Status: install ok installed\nVersion: 1\n", "\nPackage: a\n\n"} {
+		m["var/lib/dpkg/status"] = file(status)
+		var r fact.Report
+		if o := Read(t.Context(), modules(m), &r, Dpkg); o.Whole || len(r.Problems) != 1 {
+			t.Errorf("%q: whole %v, %v", status, o.Whole, r.Problems)
+		}
 	}
 }
 

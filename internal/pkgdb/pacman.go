@@ -73,10 +73,9 @@ func pacmanName(dir string) (name, version string) {
 
 // describe adds what a package's description says: %FIELD%, and its value in the next line.
 func (d *reader) describe(entry string, p *fact.Package) {
-	content, err := d.readText(pacmanDir + "/" + entry + "/desc")
+	content, err := d.readLines(pacmanDir + "/" + entry + "/desc")
 	if err != nil {
 		d.miss(FieldPackage, err)
-		return
 	}
 	field := ""
 	for line := range bytes.Lines(content) {

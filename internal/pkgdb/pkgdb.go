@@ -205,6 +205,25 @@ const ownerSize = 160
 // readText reads a database that is one text.
 func (d *reader) readText(name string) ([]byte, error) { return limit.ReadFile(d.FS, name, maxText) }
 
+// readLines reads a database that is lines, of which each ends with a newline. What follows the last one is left out,
+// and the error says so: then the lines before it are returned, too.
+func (d *reader) readLines(name string) ([]byte, error) {
+	content, err := d.readText(name)
+	if err != nil {
+		return nil, err
+	}
+	return wholeLines(name, content)
+}
+
+// wholeLines returns the lines of a file without what follows the last newline, which an error names.
+func wholeLines(name string, content []byte) ([]byte, error) {
+	end := bytes.LastIndexByte(content, '\n') + 1
+	if end == len(content) {
+		return content, nil
+	}
+	return content[:end], &fact.ParseError{Source: name, Reason: "its last line has no newline: it was cut"}
+}
+
 // marked reports whether a list of files may name a wanted one.
 func (d *reader) marked(list []byte) bool {
 	for _, dir := range d.Dirs {
@@ -215,8 +234,8 @@ func (d *reader) marked(list []byte) bool {
 	return len(d.Dirs) == 0
 }
 
-// lists calls each with the content of one file for each entry of a directory, whose name of returns; it is empty for
-// an entry that has none. It reports whether there is such a list.
+// lists calls each with the whole lines of one file for each entry of a directory, whose name of returns; it is empty
+// for an entry that has none. It reports whether there is such a list.
 func (d *reader) lists(dir string, of func(e fs.DirEntry) string, each func(entry string, list []byte)) bool {
 	entries, err := fs.ReadDir(d.FS, dir)
 	if err != nil {
@@ -239,7 +258,11 @@ func (d *reader) lists(dir string, of func(e fs.DirEntry) string, each func(entr
 			continue
 		}
 		found, total = true, total+len(buf)
-		each(e.Name(), buf)
+		list, err := wholeLines(dir+"/"+name, buf)
+		if err != nil {
+			d.lose(err)
+		}
+		each(e.Name(), list)
 	}
 	d.Found = d.Found || found
 	return found

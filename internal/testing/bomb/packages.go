@@ -73,10 +73,10 @@ func packageBombs() []Bomb {
 		Bomb{Name: "dpkg diversions", Of: Packages, Path: dpkg + "diversions",
 			Make: numbered("", modules+"%.ko\n/x\na\n", ""), Small: 500, Big: 20_000},
 		Bomb{Name: "apk files", Of: Packages, Path: "lib/apk/db/installed",
-			Make: numbered("P:a\nF:lib/modules/6.1.0\n", "R:%.ko\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\n", ""), Small: 500,
+			Make: numbered("P:a\nF:lib/modules/6.1.0\n", "R:%.ko\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\n", "\n"), Small: 500,
 			Big: 20_000},
 		Bomb{Name: "apk long directory", Of: Packages, Path: "lib/apk/db/installed",
-			Make: numbered("P:a\nF:lib/modules/"+strings.Repeat("x", 4000)+"\n", "R:%.ko\n", ""), Small: 100,
+			Make: numbered("P:a\nF:lib/modules/"+strings.Repeat("x", 4000)+"\n", "R:%.ko\n", "\n"), Small: 100,
 			Big: 20_000},
 		Bomb{Name: "pacman digests of zeros", Of: Packages, Tree: func(n int) fstest.MapFS {
 			return fstest.MapFS{pacman + "files": file([]byte("usr" + modules + "a.ko\n")),
