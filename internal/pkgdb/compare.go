@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -88,7 +89,7 @@ func (f *Finding) Discrepancy(tree, packages string) fact.Discrepancy {
 	d := fact.Discrepancy{Kind: f.Kind, Grade: fact.GradeWeak, Samples: 1,
 		Views: map[string]fact.View{packages: fact.ViewSeen, tree: fact.ViewSeen},
 		Evidence: []fact.Evidence{{Fact: "file", Value: "/" + f.Path, Source: packages},
-			{Fact: "package", Value: f.Name + " " + f.Version, Source: packages}}}
+			{Fact: "package", Value: strings.TrimSpace(f.Name + " " + f.Version), Source: packages}}}
 	switch {
 	case f.Kind == KindMissing:
 		d.Views[tree] = fact.ViewMissing

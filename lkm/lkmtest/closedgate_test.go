@@ -100,8 +100,11 @@ func discrepancyClaims(ctx context.Context, s *lkm.System, _ []string) claims {
 				name = name[strings.LastIndexByte(name, '/')+1:] // the directory of a release, wherever it is
 			}
 			for _, e := range d.Evidence {
-				if e.Fact == "service" || e.Fact == "package" {
-					name = e.Value // what it is about has another name where its file is not known
+				switch e.Fact { // what it is about has another name where its file is not known
+				case "service":
+					name = e.Value
+				case "package":
+					name, _, _ = strings.Cut(e.Value, " ") // without its version
 				}
 			}
 			c.findings[plainName(name)+" "+d.Kind] = true

@@ -31,8 +31,17 @@ const (
 
 var faults = []fault{refused, unreadable, cut, overBudget}
 
+// packageLists are the databases of package managers whose form is lines that each end with a newline.
+var packageLists = []string{".list", ".md5sums", "/dpkg/status", "/dpkg/diversions", "/apk/db/installed", "/files",
+	"/desc"}
+
+// isPackageList reports whether an input is a database of a package manager.
+func isPackageList(input string) bool {
+	return slices.ContainsFunc(packageLists, func(form string) bool { return strings.HasSuffix(input, form) })
+}
+
 // noticeable reports whether a reader can notice that an input was cut: its form says how long it is, or how it ends.
-// A text of lines does not, nor does a directory.
+// Another text of lines does not, nor does a directory.
 func noticeable(input string) bool {
 	if !strings.HasPrefix(input, "open ") {
 		return false
@@ -42,7 +51,7 @@ func noticeable(input string) bool {
 			return true
 		}
 	}
-	return false
+	return isPackageList(input)
 }
 
 // possible reports whether the fault can happen to the input, in a way that a reader can notice.
@@ -131,7 +140,11 @@ func (m *faulty) damaged(f fs.File, name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	half := io.Reader(bytes.NewReader(b[:len(b)/2]))
+	b = b[:len(b)/2]
+	if isPackageList(m.input) {
+		b = bytes.TrimRight(b, "\n") // within a line
+	}
+	half := io.Reader(bytes.NewReader(b))
 	if m.fault != cut {
 		half = io.MultiReader(half, failing{&fs.PathError{Op: "read", Path: name, Err: m.fault.err()}})
 	}

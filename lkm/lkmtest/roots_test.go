@@ -66,12 +66,35 @@ func linuxRoot(binary bool) fstest.MapFS {
 	return files
 }
 
+// packagedRoot is the image with a database of each package manager whose form is lines. Some modules are nobody's.
+func packagedRoot() fstest.MapFS {
+	files := linuxRoot(false)
+	const digest = "abababababababababababababababab"
+	maps.Copy(files, linuxtest.Files(map[string]string{
+		"var/lib/dpkg/info/linux-image.list": "/.\n/" + linuxtest.Dir + "/kernel/a.ko\n/" + linuxtest.Dir +
+			"/kernel/b-b.ko\n",
+		"var/lib/dpkg/info/linux-image.md5sums": digest + "  " + linuxtest.Dir + "/kernel/a.ko\n",
+		"var/lib/dpkg/diversions": "/" + linuxtest.Dir + "/kernel/b-b.ko\n/" + linuxtest.Dir +
+			"/kernel/d.ko\nother\n",
+		"var/lib/dpkg/status": "Package: other\nStatus: install ok unpacked\nVersion: 1\n\n" +
+			"Package: linux-image\nStatus: install ok installed\nVersion: 6.1\n\n",
+		"usr/lib/opkg/info/kmod.list": "/" + linuxtest.Dir + "/updates/c.ko\n/" + linuxtest.Dir +
+			"/kernel/sub/c.ko\n",
+		"lib/apk/db/installed":            "P:linux-lts\nV:1\nF:" + linuxtest.Dir + "/kernel\nR:e.ko\n\n",
+		"var/lib/pacman/local/p-1-1/desc": "%NAME%\np\n\n%VERSION%\n1-1\n\n",
+		"var/lib/pacman/local/p-1-1/files": "%FILES%\nusr/\nusr/lib/modules/6.1.0-test/kernel/crc-x.ko\n" +
+			"usr/lib/modules/6.1.0-test/kernel/user.ko\n\n",
+	}))
+	return files
+}
+
 // roots are the subjects that are images.
 func roots(detail lkm.Detail) []*subject {
 	open := func(m *faulty) (*lkm.System, error) {
 		return lkm.OpenImage(m, lkm.Options{OS: lkm.Linux, Detail: detail})
 	}
-	var list []*subject
+	list := []*subject{{name: "linux root, packages", open: open, whole: true, only: "discrepancies",
+		machine: func() lkm.Machine { return root{packagedRoot()} }, queries: []string{"a"}}}
 	for name, binary := range map[string]bool{"root, text indexes": false, "root, binary indexes": true} {
 		list = append(list, &subject{name: "linux " + name, open: open,
 			machine: func() lkm.Machine { return root{linuxRoot(binary)} },
