@@ -28,12 +28,12 @@ var opkgDirs = []string{"usr/lib/opkg/info", "var/lib/opkg/info"}
 // A debian is what dpkg says of the packages that own wanted files.
 type debian struct {
 	*reader
-	listed   map[string]bool            // the packages with a list of files: NAME, or NAME:ARCH
-	owners   map[string][]*fact.Package // of wanted files, by NAME
-	entries  map[*fact.Package]string   // the name of each list, without .list
-	diverted map[string]diversion       // by the path that packages have
-	known    map[string]bool            // the packages of the status file, by NAME; a list needs one
-	adrift   bool                       // a file may be elsewhere: a diversion may not have been read
+	listed   map[string]bool          // the packages with a list of files: NAME, or NAME:ARCH
+	owners   map[string]*fact.Package // of wanted files, by NAME or NAME:ARCH
+	entries  map[*fact.Package]string // the name of each list, without .list
+	diverted map[string]diversion     // by the path that packages have
+	known    map[string]bool          // the packages of the status file, by NAME; a list needs one
+	adrift   bool                     // a file may be elsewhere: a diversion may not have been read
 }
 
 // A diversion renames a file of all packages but one.
@@ -42,7 +42,7 @@ type diversion struct{ to, by string }
 // dpkg reads dpkg's lists of files, as dpkg -S does, and what else it says of the packages that own a wanted file. A
 // file whose last line has no newline was cut: dpkg refuses it.
 func (d *reader) dpkg() {
-	b := &debian{reader: d, listed: map[string]bool{}, owners: map[string][]*fact.Package{},
+	b := &debian{reader: d, listed: map[string]bool{}, owners: map[string]*fact.Package{},
 		entries: map[*fact.Package]string{}, diverted: map[string]diversion{}, known: map[string]bool{}}
 	b.readDiversions()
 	item := d.report.Budget.Item(0)
@@ -59,7 +59,7 @@ func (d *reader) dpkg() {
 		if owned, err := b.readList(item, list, p); err != nil {
 			d.lose(err)
 		} else if owned {
-			b.owners[p.Name] = append(b.owners[p.Name], p)
+			b.owners[key] = p
 			b.entries[p] = key
 		}
 	})
@@ -168,7 +168,7 @@ func (b *debian) readStatus() {
 	defer item.Done()
 	described := map[*fact.Package]bool{}
 	for stanza := range bytes.SplitSeq(content, []byte("\n\n")) {
-		if err := item.Work(int64(len(stanza))); err != nil {
+		if err := item.Work(int64(len(stanza)) + lineWork); err != nil {
 			b.miss(FieldPackage, err)
 			return
 		}
@@ -226,9 +226,11 @@ func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
 			Reason: fmt.Sprintf("%s is installed, and its list of files is not in /%s", escape.Text(s.name), dpkgDir)})
 		return
 	}
-	for _, p := range b.owners[s.name] {
+	for _, key := range [...]string{s.name, s.name + ":" + s.arch} {
+		p := b.owners[key]
 		switch {
-		case strings.Contains(b.entries[p], ":") && p.Arch != s.arch: // another architecture's
+		case p == nil:
+			continue
 		case !described[p]:
 			p.Version, p.Arch, p.Vendor = s.version, s.arch, s.vendor
 		case p.Arch != s.arch:

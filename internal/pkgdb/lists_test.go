@@ -185,6 +185,45 @@ func TestCutLists(t *testing.T) {
 	}
 }
 
+// TestTreePaths: a path of a list of digests may be escaped, and one that is too long is passed over.
+func TestTreePaths(t *testing.T) {
+	for escaped, want := range map[string]string{`a`: "a", `\040`: " ", `\377\000x`: "\xff\x00x", `\400`: `\400`,
+		`\0`: `\0`, `\09a`: `\09a`, `\\040`: `\ `, `a\`: `a\`, `\0401`: " 1"} {
+		if got := unescape(escaped); got != want {
+			t.Errorf("%q: %q, want %q", escaped, got, want)
+		}
+	}
+	long := "usr/lib/modules/6.1/" + strings.Repeat("x", maxPath-23) + ".ko"
+	every := ""
+	for i := range len(long) {
+		every += fmt.Sprintf(`\%03o`, long[i])
+	}
+	for name, path := range map[string]string{"plain": long, "each byte escaped": every} {
+		m := fstest.MapFS{"var/lib/pacman/local/p-1-1/files": file("%FILES%\n" + long + "\n\n"),
+			"var/lib/pacman/local/p-1-1/mtree": gzipped("./" + strings.Repeat(`\000`, 1<<16) + "\n./" + path +
+				"\tsha256digest=" + sha + "\n./cut")}
+		r := fact.Report{Budget: fact.NewBudget(0)}
+		if o := Read(t.Context(), modules(m), &r, Pacman); o.Files[long].Sum.Hex != sha || len(r.Problems) > 0 {
+			t.Errorf("%s: %d files, %v", name, len(o.Files), r.Problems)
+		}
+	}
+}
+
+// TestManyArchitectures: of many lists whose packages have names alike, a stanza of the status is about its own.
+func TestManyArchitectures(t *testing.T) {
+	m := fstest.MapFS{"var/lib/dpkg/status": file("Package: a\nStatus: install ok installed\nArchitecture: x2\n" +
+		"Version: 2\n\nPackage: a\nStatus: install ok installed\nArchitecture: x3\nVersion: 3\n\n")}
+	for _, arch := range []string{"x1", "x2", "x3"} {
+		m["var/lib/dpkg/info/a:"+arch+".list"] = file("/lib/modules/6.1/" + arch + ".ko\n")
+	}
+	var r fact.Report
+	const want = "lib/modules/6.1/x1.ko: dpkg a  x1 \nlib/modules/6.1/x2.ko: dpkg a 2 x2 \n" +
+		"lib/modules/6.1/x3.ko: dpkg a 3 x3 \n"
+	if o := Read(t.Context(), modules(m), &r, Dpkg); dump(o) != want || !o.Whole || len(r.Problems) > 0 {
+		t.Errorf("%s %v", dump(o), r.Problems)
+	}
+}
+
 // TestTooManyLists: more lists than are read are said, and no file is without a package.
 func TestTooManyLists(t *testing.T) {
 	m := fstest.MapFS{}

@@ -5,7 +5,6 @@ package pkgdb
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -108,25 +107,49 @@ func (d *reader) readTree(name string, p *fact.Package) error {
 		return &fact.ParseError{Source: name, Reason: err.Error()}
 	}
 	room := min(maxTree, item.MaxMemory()/2)
-	content, err := limit.AppendAll(io.Reader(z), nil, name, room)
+	content, err := limit.AppendAll(&counted{z, item}, nil, name, room)
 	if holdErr := item.Hold(int64(len(content))); holdErr != nil {
 		return holdErr
 	}
-	if err != nil && fact.CodeOf(err) != fact.CodeTooLarge {
+	if code := fact.CodeOf(err); err != nil && code != fact.CodeTooLarge && code != fact.CodeBudget {
 		return &fact.ParseError{Source: name, Reason: err.Error()}
 	}
 	for line := range bytes.Lines(content) {
-		if !bytes.HasPrefix(line, []byte("./")) {
-			continue
+		if err := item.Work(int64(len(line)) + lineWork); err != nil {
+			return err
 		}
-		words := strings.Fields(string(line))
-		path := unescape(words[0][2:])
-		if o, owned := d.Files[path]; owned && o.Package == p {
-			o.Sum = treeSum(words[1:])
-			d.Files[path] = o
+		if line, ok := bytes.CutPrefix(line, []byte("./")); ok {
+			d.addSum(line, p)
 		}
 	}
 	return err
+}
+
+// addSum adds the digest that a line of a list of digests has, from the path on.
+func (d *reader) addSum(line []byte, p *fact.Package) {
+	end := bytes.IndexAny(line[:min(len(line), 4*maxPath+1)], " \t\r\n") // a byte of a path may be four here
+	if end < 0 {
+		return
+	}
+	path := unescape(string(line[:end]))
+	if o, owned := d.Files[path]; owned && o.Package == p {
+		o.Sum = treeSum(strings.Fields(string(line[end:])))
+		d.Files[path] = o
+	}
+}
+
+// counted asks for the work of what is read.
+type counted struct {
+	r    io.Reader
+	item *fact.Item
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	if workErr := c.item.Work(int64(n)); workErr != nil {
+		return n, workErr
+	}
+	return n, err
 }
 
 // treeSum returns the best digest of a line's words.
@@ -148,12 +171,14 @@ func unescape(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		var c byte
-		if n, _ := fmt.Sscanf(s[i:min(i+4, len(s))], `\%3o`, &c); n == 1 {
-			b, i = append(b, c), i+3
+		if rest := s[i:]; len(rest) >= 4 && rest[0] == '\\' && rest[1] <= '3' && isOctal(rest[1:4]) {
+			b, i = append(b, (rest[1]-'0')<<6|(rest[2]-'0')<<3|(rest[3]-'0')), i+3
 			continue
 		}
 		b = append(b, s[i])
 	}
 	return string(b)
 }
+
+// isOctal reports whether s is octal digits.
+func isOctal(s string) bool { return strings.Trim(s, "01234567") == "" }

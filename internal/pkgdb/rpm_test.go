@@ -205,6 +205,33 @@ func TestRPMDamaged(t *testing.T) {
 	}
 }
 
+// TestRPMWithoutValues: a tag with a count of 0 says nothing, whatever bytes are at its offset.
+func TestRPMWithoutValues(t *testing.T) {
+	p := rpmtest.Package{Name: "a", Version: "1", Release: "1", Algorithm: 8, Files: []rpmtest.File{
+		{Dir: "/lib/modules/6.8/", Base: "a.ko", Digest: sha, Flags: flagConfig, State: stateNormal}}}
+	for _, tt := range []struct {
+		tag  uint32 // whose count is 0
+		want string
+	}{
+		{0, "lib/modules/6.8/a.ko: rpm a 1-1   sha256=abab config\n"},
+		{tagFileStates, ""},
+		{tagFileFlags, "lib/modules/6.8/a.ko: rpm a 1-1   sha256=abab\n"},
+		{tagFileDigests, "lib/modules/6.8/a.ko: rpm a 1-1   config\n"},
+	} {
+		b := p.Header()
+		for i := range binary.BigEndian.Uint32(b) {
+			if e := b[8+16*i:]; binary.BigEndian.Uint32(e) == tt.tag {
+				binary.BigEndian.PutUint32(e[12:], 0)
+			}
+		}
+		var r fact.Report
+		d := &reader{Query: modules(nil), report: &r, Owners: Owners{Files: map[string]Owner{}}}
+		if err := d.rpmHeader(r.Budget.Item(0), "x", b); err != nil || dump(&d.Owners) != tt.want {
+			t.Errorf("%d: %v, %q, want %q", tt.tag, err, dump(&d.Owners), tt.want)
+		}
+	}
+}
+
 // TestRPMContainers: what holds the headers may be cut, cyclic, or nonsense.
 func TestRPMContainers(t *testing.T) {
 	le := binary.LittleEndian

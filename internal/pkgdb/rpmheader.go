@@ -125,11 +125,12 @@ func (h *rpmHead) values(tag uint32, size int, kinds ...uint32) ([]byte, int, er
 	for _, kind := range kinds {
 		known = known || t.kind == kind
 	}
-	if n := size * int(t.count); !known || n > len(h.data)-int(t.offset) {
+	n := size * int(t.count)
+	if !known || n > len(h.data)-int(t.offset) {
 		return nil, 0, h.malformed("tag %d: %d values of type %d at %d of %d", tag, t.count, t.kind, t.offset,
 			len(h.data))
 	}
-	return h.data[t.offset:], int(t.count), nil
+	return h.data[t.offset:][:n], int(t.count), nil
 }
 
 // number returns the first number of a tag.
@@ -144,7 +145,7 @@ func (h *rpmHead) number(tag uint32) (n uint32, ok bool) {
 // texts returns what walks over the texts of a tag, and how many they are.
 func (h *rpmHead) texts(tag uint32) (texts, int) {
 	t := h.tags[tag]
-	if t.kind != typeArray {
+	if t.kind != typeArray || t.count == 0 {
 		return nil, 0
 	}
 	return h.data[t.offset:], int(t.count)

@@ -89,13 +89,15 @@ func number(i int) string {
 }
 
 // zipped compresses what is given and so many KiB of zeros.
-func zipped(b []byte, zeros int) []byte {
+func zipped(b []byte, zeros int) []byte { return packed(string(b), string(make([]byte, 1<<10)), zeros) }
+
+// packed compresses head and n times text.
+func packed(head, text string, n int) []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
-	_, _ = z.Write(b)
-	kilobyte := make([]byte, 1<<10)
-	for range zeros {
-		_, _ = z.Write(kilobyte)
+	_, _ = z.Write([]byte(head))
+	for range n {
+		_, _ = z.Write([]byte(text))
 	}
 	_ = z.Close()
 	return out.Bytes()

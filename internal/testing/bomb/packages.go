@@ -72,6 +72,10 @@ func packageBombs() []Bomb {
 		}, Small: 200, Big: 10_000},
 		Bomb{Name: "dpkg diversions", Of: Packages, Path: dpkg + "diversions",
 			Make: numbered("", modules+"%.ko\n/x\na\n", ""), Small: 500, Big: 20_000},
+		Bomb{Name: "dpkg architectures", Of: Packages, Tree: architectures, Small: 100, Big: 3000},
+		Bomb{Name: "dpkg diversions of nothing", Of: Packages, Path: dpkg + "diversions", Make: repeat("", "\n", ""),
+			Small: 20_000, Big: 20_000_000},
+		Bomb{Name: "pacman escapes", Of: Packages, Tree: escapes, Small: 64, Big: 60_000},
 		Bomb{Name: "apk files", Of: Packages, Path: "lib/apk/db/installed",
 			Make: numbered("P:a\nF:lib/modules/6.1.0\n", "R:%.ko\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\n", "\n"), Small: 500,
 			Big: 20_000},
@@ -82,6 +86,27 @@ func packageBombs() []Bomb {
 			return fstest.MapFS{pacman + "files": file([]byte("usr" + modules + "a.ko\n")),
 				pacman + "mtree": file(zipped([]byte("./a\n"), n))}
 		}, Small: 500, Big: 500_000})
+}
+
+// architectures are n lists of one package, each with a module, and a status with stanzas of it, 100 for each list.
+func architectures(n int) fstest.MapFS {
+	m := fstest.MapFS{"var/lib/dpkg/status": file(repeat("", "Package: a\nStatus: i ok h\n\n", "")(100 * n))}
+	for i := range n {
+		m["var/lib/dpkg/info/a:"+number(i)+".list"] = file([]byte("/lib/modules/6.1.0/" + number(i) + ".ko\n"))
+	}
+	return m
+}
+
+// escapes are ten packages, each with a path of n KiB escapes in its list of digests.
+func escapes(n int) fstest.MapFS {
+	m := fstest.MapFS{}
+	tree := file(packed("./", strings.Repeat(`\000`, 256), n))
+	for i := range 10 {
+		dir := "var/lib/pacman/local/" + number(i) + "-1-1/"
+		m[dir+"files"] = file([]byte("%FILES%\nusr/lib/modules/6.1.0/" + number(i) + ".ko\n\n"))
+		m[dir+"mtree"] = tree
+	}
+	return m
 }
 
 // slots is a database of rpm in which n packages are one: each slot has the blob of the first.
