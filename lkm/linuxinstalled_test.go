@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -296,3 +297,22 @@ func (i specialInfo) Mode() fs.FileMode  { return i.mode }
 func (i specialInfo) ModTime() time.Time { return time.Time{} }
 func (i specialInfo) IsDir() bool        { return i.mode.IsDir() }
 func (i specialInfo) Sys() any           { return nil }
+
+// TestResolveMiss: a device that no module is for costs what README.md says.
+func TestResolveMiss(t *testing.T) {
+	text := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	const dir = "lib/modules/6.1.0/"
+	s, err := OpenImage(fstest.MapFS{dir + "modules.dep": text("a.ko:\n"),
+		dir + "modules.alias": text("alias pci:v1* a\n"), dir + "a.ko": text("x")}, Options{OS: Linux, Kernel: "6.1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolve := func() {
+		if m, err := s.Resolve(t.Context(), "usb:v0"); err != nil || len(m) > 0 {
+			t.Fatal(m, err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, resolve); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -4,8 +4,8 @@
 // is compiled in, from where, and how it knows. It only reads.
 //
 // See lkm help, and lkm help COMMAND, for its words. The exit code is 0 when all is well, 1 for
-// findings or differences, 2 for wrong usage or a fatal error, and 3 under --strict when something
-// could not be read.
+// findings or differences, 2 for wrong usage or a fatal error, and 3 when an answer of check, audit or
+// a block list is unknown, or under --strict when something could not be read.
 package main
 
 import (

@@ -99,7 +99,7 @@ func manualPage(c *cobra.Command, pages []*cobra.Command) string {
 	}
 	line(".SH EXIT STATUS\n0 fine; 1 findings or differences; " +
 		"2 wrong usage, a fatal error, or a name that matches nothing;")
-	line("3 incomplete, under \\fB\\-\\-strict\\fR.")
+	line("3 unknown (check, audit, a block list), or incomplete under \\fB\\-\\-strict\\fR.")
 	line(".SH SEE ALSO")
 	var others []string
 	for _, p := range pages {

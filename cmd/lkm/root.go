@@ -26,7 +26,7 @@ import (
 const (
 	exitFindings   = 1 // findings or differences
 	exitFatal      = 2 // wrong usage, a fatal error, or a name that matches nothing
-	exitIncomplete = 3 // under --strict: something could not be read
+	exitIncomplete = 3 // an answer is unknown; under --strict: something could not be read
 )
 
 // An exit is an error that only carries an exit code; its message is already printed.
@@ -131,7 +131,7 @@ Who knows the tools of one system finds here:
   modprobe -c                                                lkm config
 
 Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name that matches nothing;
-3 incomplete, under --strict.`
+3 unknown (check, audit, a block list), or incomplete under --strict.`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{

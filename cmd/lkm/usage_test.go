@@ -3,6 +3,7 @@
 package main
 
 import (
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -124,4 +125,39 @@ func allCommands(c *cobra.Command) []*cobra.Command {
 		}
 	}
 	return all
+}
+
+// TestExitOfUnknown: README.md, the help and a manual page say the same of the exit code 3, and it is true: an answer
+// that is unknown gives it without --strict, a list that is incomplete does not.
+func TestExitOfUnknown(t *testing.T) {
+	const said = "3 unknown (check, audit, a block list), or incomplete under --strict."
+	_, help, _ := lkmRun(t, "", "help")
+	pages := map[string]string{"the help": help, "README.md": readPage(t, filepath.Join("..", "..", "README.md")),
+		"lkm-list.1": readPage(t, filepath.Join("testdata", "lkm-list.1"))}
+	for name, text := range pages {
+		text = strings.NewReplacer("`", "", `\fB`, "", `\fR`, "", `\-`, "-").Replace(text)
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), said) {
+			t.Errorf("%s does not say %q", name, said)
+		}
+	}
+	root := t.TempDir()
+	rules := writeTemp(t, "r.yaml", "rules:\n  - {id: d, kind: deny, modules: [nvidia]}\n")
+	list := writeTemp(t, "list.json", `[{"Id":"1","KnownVulnerableSamples":[{"SHA256":"zz"},{"SHA256":"`+
+		strings.Repeat("0", 64)+`"}]}]`)
+	tape := []string{"--tape", "demo:synthetic-windows11-admin"}
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"check", "x", "--root", root, "--os", "freebsd"}, exitIncomplete},
+		{[]string{"audit", "--rules", rules, "--root", root, "--os", "freebsd"}, exitIncomplete},
+		{[]string{"list", "--installed", "--root", root, "--os", "windows"}, 0},
+		{[]string{"list", "--installed", "--root", root, "--os", "windows", "--strict"}, exitIncomplete},
+		{append([]string{"list", "--blocklist", list}, tape...), exitIncomplete},
+		{append([]string{"list"}, tape...), 0},
+	} {
+		if code, out, errs := lkmRun(t, "", c.args...); code != c.want {
+			t.Errorf("%q: exit %d, want %d\n%s%s", c.args, code, c.want, out, errs)
+		}
+	}
 }
