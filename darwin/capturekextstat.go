@@ -34,8 +34,20 @@ func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
 	if !c.some {
 		capture.Headed(r, SourceKextstat, k.headed)
 	}
+	if err := capture.Part(text, []string{"kextstat", "kmutil"}, kextstatSelects[:]); err != nil && !c.some {
+		r.Problem(SourceKextstat, "", "modules", err)
+	}
+	if r.Count(SourceKextstat) > 0 { // kexts that have no row may be linked against any
+		for i := range c.Records {
+			c.Records[i].UsedBy = nil
+		}
+	}
 	return c.done()
 }
+
+// kextstatSelects are options of kextstat and kmutil showloaded that leave kexts out.
+var kextstatSelects = [...]string{"-b", "--bundle-identifier", "--bundle-id", "-B", "--bundle-path", "--filter",
+	"--collection", "-k", "--no-kernel"}
 
 // missingTags reports whether a kext is linked against a load tag that has no row. A kext is never unloaded before
 // those that are linked against it, so the row was left out.

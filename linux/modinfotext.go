@@ -27,7 +27,7 @@ type modinfoRecord struct {
 	fields    ko.Modinfo    // the file's entries, in the order printed; not those that modinfo makes of the signature
 	signature *ko.Signature // nil if it prints none, which older and smaller builds of it do of signed files too
 	complaint string        // modinfo's own about the file; empty for none
-	cut       bool          // the text ends within its last field
+	cut       bool          // the text ends within its last field, or leaves lines out: any may be missing
 }
 
 // modinfoColumn is where modinfo's values begin; a longer key pushes its value to the right.
@@ -67,6 +67,7 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 			p.records[n-1].cut = true
 		}
 	}
+	p.leavesOut(text)
 	c := fact.Capture[Module]{Rows: len(p.records), Stray: p.stray}
 	c.Sure = p.prompt && (len(p.records) > 0 || p.complaints > 0)
 	outcome := fact.OutcomeOK
@@ -87,6 +88,17 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	}
 	r.Source(SourceModinfo, outcome, fact.CountOf(int64(c.Rows)), nil)
 	return c
+}
+
+// leavesOut reports a text that leaves lines out: any record may lack some.
+func (p *modinfoParser) leavesOut(text string) {
+	err := capture.LeavesOut(text, []string{"modinfo"}, nil)
+	if err != nil {
+		p.report.Problem(SourceModinfo, "", "modules", err)
+	}
+	for i := range p.records {
+		p.records[i].cut = p.records[i].cut || err != nil || p.joined
+	}
 }
 
 // modinfoLines splits a text at its lines. modinfo -0 ends each field with a NUL instead, so that a value's own lines
@@ -120,6 +132,7 @@ type modinfoParser struct {
 	records    []modinfoRecord
 	complaints int             // modinfo's error lines that are about no record
 	prompt     bool            // a prompt with the command was seen
+	joined     bool            // a line has two fields: which are missing is unknown
 	stray      int             // lines before the first record that are not modinfo's
 	current    *modinfoRecord  // nil before the first
 	raw        ko.Modinfo      // its fields as printed
@@ -171,6 +184,7 @@ func (p *modinfoParser) line(line string) {
 		}
 	case ok && holdsField(value):
 		p.endValue()
+		p.joined = true
 		p.report.Add(fact.Problem{Source: SourceModinfo, Field: key, Code: fact.CodeMalformed,
 			Text: "the line has two fields: which value is whose is unknown"})
 	case ok:

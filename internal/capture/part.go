@@ -60,6 +60,15 @@ func Filters(command string, options []string) string {
 // Part returns why a text can be but a part of what a tool printed: it shows a command that leaves rows out, or an
 // ellipsis. tools are the commands of the form, options those of their options that choose rows.
 func Part(text string, tools, options []string) error {
+	return part(text, tools, options, true)
+}
+
+// LeavesOut is Part without the errors of the tool itself: those may be about other items than the text lists.
+func LeavesOut(text string, tools, options []string) error {
+	return part(text, tools, options, false)
+}
+
+func part(text string, tools, options []string, errors bool) error {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
@@ -77,7 +86,7 @@ func Part(text string, tools, options []string) error {
 		if what := chooses(command, prompt); what != "" {
 			return fmt.Errorf("line %d, %.60q: the query leaves rows out", n, what)
 		}
-		if failed(line, tools) {
+		if errors && failed(line, tools) {
 			return fmt.Errorf("line %d, %.80q: the tool reports an error: it may not have listed all", n, line)
 		}
 		if shellFailed(line) {

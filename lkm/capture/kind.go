@@ -163,7 +163,6 @@ func darwinReaders() []reader {
 	return []reader{
 		{Kextstat, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextstat), form{
 			tools:      []string{"kextstat", "kmutil"},
-			selects:    []string{"-b", "--bundle-identifier", "--filter", "--collection", "-k"},
 			neverEmpty: true,
 			shown:      "the header, or rows that end in a version and tags",
 			fills:      "tag, references, address, size, version, UUID, links",
