@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -46,14 +47,14 @@ func (k *Kernel) Discrepancies(ctx context.Context, r *fact.Report) ([]fact.Disc
 	if err != nil {
 		return nil, err
 	}
-	out := unchecked(r)
 	if len(first) == 0 {
-		return out, nil
+		return unchecked(r), nil
 	}
 	second, err := k.disagreements(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	out := unchecked(r) // in either look
 	r.Merge()
 	again := make(map[string]bool, len(second))
 	key := func(d fact.Discrepancy) string { return fmt.Sprint(d.ID, "\n", d.Kind, "\n", d.Evidence) }
@@ -109,9 +110,10 @@ func (e *entry) reportUnread(r *fact.Report) {
 	r.Problem(SourceFile, e.Name, "file", err)
 }
 
-// unchecked returns the Discrepancy that names the sources which were not read whole; nil if all were.
+// unchecked returns the Discrepancy that names the sources which were not read whole, and why; nil if all were.
 func unchecked(r *fact.Report) []fact.Discrepancy {
 	views := make(map[string]fact.View)
+	var why []fact.Evidence
 	for _, s := range r.Sources {
 		switch s.Outcome {
 		case fact.OutcomeOK, fact.OutcomeSkipped:
@@ -121,12 +123,16 @@ func unchecked(r *fact.Report) []fact.Discrepancy {
 				continue
 			}
 		}
-		views[s.Name] = fact.ViewUnchecked
+		if views[s.Name] == "" {
+			views[s.Name] = fact.ViewUnchecked
+			why = append(why, whyUnread(r, s))
+		}
 	}
 	if len(views) == 0 {
 		return nil
 	}
-	return []fact.Discrepancy{{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: views}}
+	return []fact.Discrepancy{{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: views,
+		Evidence: why}}
 }
 
 // discrepancies returns where the sources do not agree about an image; none of them is proof of anything.
@@ -240,4 +246,14 @@ func (d *Driver) stateOf(service string) string {
 		}
 	}
 	return ""
+}
+
+// whyUnread says why a source was not read whole: the first Problem of it, and else its outcome.
+func whyUnread(r *fact.Report, s fact.Source) fact.Evidence {
+	e := fact.Evidence{Fact: cmp.Or(string(s.Code), string(s.Outcome)), Value: string(s.Outcome), Source: s.Name}
+	if p, ok := r.First(s.Name); ok && p.Code != "" {
+		e.Fact = string(p.Code)
+		e.Value = cmp.Or(p.Text, e.Value)
+	}
+	return e
 }

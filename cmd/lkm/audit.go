@@ -242,7 +242,7 @@ func imageTargets(ctx context.Context, root string, o lkm.Options) ([]audit.Targ
 		name = root
 	}
 	releases := []string{o.Kernel}
-	if o.Kernel == "" {
+	if o.Kernel == "" || o.Kernel == lkm.KernelAll {
 		if releases, err = releasesOf(ctx, files, o); err != nil {
 			return nil, err
 		}

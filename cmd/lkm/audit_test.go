@@ -175,3 +175,25 @@ func FuzzYAML(f *testing.F) {
 		}
 	})
 }
+
+// With --kernel all each kernel of an image is judged by itself, as without it.
+func TestAuditKernelAll(t *testing.T) {
+	root := t.TempDir()
+	for _, v := range []string{"6.1.0", "6.12.0"} {
+		dir := filepath.Join(root, "lib/modules", v)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, index := range []string{"dep", "alias", "softdep", "symbols", "builtin", "builtin.modinfo"} {
+			if err := os.WriteFile(filepath.Join(dir, "modules."+index), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rules := tempFile(t, "rules.json", []byte(`{"rules": [{"id": "d", "kind": "deny", "modules": ["evil*"]}]}`))
+	want, _, code := runLkm(t, "audit", "--rules", rules, "--root", root, "--os", "linux")
+	got, stderr, all := runLkm(t, "audit", "--rules", rules, "--root", root, "--os", "linux", "--kernel", "all")
+	if got != want || all != code || strings.Count(got, "0 installed modules") != 2 {
+		t.Errorf("%d, %d, %s\n%s\n%s", code, all, stderr, got, want)
+	}
+}

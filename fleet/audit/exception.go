@@ -2,7 +2,10 @@
 
 package audit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // expired reports whether an exception no longer counts on a day.
 func (e *Exception) expired(today time.Time) bool {
@@ -17,16 +20,52 @@ func (e *Exception) covers(row *Row) bool {
 		(e.Subject == "" || row.Subject != "" && match([]string{e.Subject}, row.Subject))
 }
 
+// An exceptionIndex finds the exceptions that may be about a row without a look at all of them.
+type exceptionIndex struct {
+	list []Exception
+	at   map[exceptionKey][]int // in order
+}
+
+// An exceptionKey is what an exception is about, by plain names; empty where it has none or a pattern.
+type exceptionKey struct{ rule, subject, host string }
+
+func newExceptionIndex(list []Exception) *exceptionIndex {
+	x := &exceptionIndex{list: list, at: make(map[exceptionKey][]int)}
+	name := func(pattern string) string {
+		n, _ := plain(pattern)
+		return n
+	}
+	for i := range list {
+		key := exceptionKey{name(list[i].Rule), name(list[i].Subject), name(list[i].Host)}
+		x.at[key] = append(x.at[key], i)
+	}
+	return x
+}
+
+// about returns the indexes of the exceptions that may be about a row, in order.
+func (x *exceptionIndex) about(row *Row) []int {
+	var found []int
+	for _, rule := range []string{row.Rule, ""} {
+		for _, subject := range []string{row.Subject, ""} {
+			for _, host := range []string{row.Target, ""} {
+				found = append(found, x.at[exceptionKey{rule, subject, host}]...)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
 // excuse enters the exceptions into the findings that they are about. An unknown row is not excused: what is not known
 // is not what somebody answers for.
-func excuse(rows []Row, exceptions []Exception, today time.Time, used map[Exception]bool) {
+func (x *exceptionIndex) excuse(rows []Row, today time.Time, used map[Exception]bool) {
 	for i := range rows {
 		row := &rows[i]
 		if row.Status != Fail {
 			continue
 		}
-		for j := range exceptions {
-			e := &exceptions[j]
+		for _, j := range x.about(row) {
+			e := &x.list[j]
 			if !e.covers(row) {
 				continue
 			}

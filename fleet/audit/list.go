@@ -24,12 +24,13 @@ func (m *machine) each(ctx context.Context, r *Rule, scope lkm.Scope) {
 	if r.Kind == BlockListed {
 		missing = errors.Join(missing, m.blockList(snap))
 	}
+	patterns := newMatcher(r.Modules, m.fold)
 	failed := false
 	var undecided []string
 	why := ""
 	for i := range snap.Modules {
 		mod := &snap.Modules[i]
-		row := m.module(r, mod)
+		row := m.module(r, patterns, mod)
 		switch row.Status {
 		case Fail:
 			failed = true
@@ -67,12 +68,12 @@ func undecidedText(n, all int, why string, names []string) string {
 }
 
 // module answers a rule about one module.
-func (m *machine) module(r *Rule, mod *lkm.Module) Row {
+func (m *machine) module(r *Rule, patterns *matcher, mod *lkm.Module) Row {
 	switch r.Kind {
 	case Allow:
-		return failIf(!m.matchName(r.Modules, mod.Name), "", "not in the list of what is allowed")
+		return failIf(!m.matchName(patterns, mod.Name), "", "not in the list of what is allowed")
 	case Deny:
-		return failIf(m.matchName(r.Modules, mod.Name), "", "in the list of what is denied")
+		return failIf(m.matchName(patterns, mod.Name), "", "in the list of what is denied")
 	case ThirdParty:
 		return thirdParty(mod)
 	case Unsigned:

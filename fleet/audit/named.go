@@ -4,7 +4,6 @@ package audit
 
 import (
 	"context"
-	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
@@ -116,20 +115,42 @@ func loadedRow(name string, v *lkm.Verdict) Row {
 	return row
 }
 
+// states returns the states of the modules of a snapshot whose code is in the kernel, by folded name.
+func (m *machine) states() map[string]lkm.State {
+	if m.held != nil {
+		return m.held
+	}
+	m.held = make(map[string]lkm.State)
+	for i := range m.Snapshot.Modules {
+		switch mod := &m.Snapshot.Modules[i]; mod.State {
+		case lkm.StateLoaded, lkm.StateLoading, lkm.StateUnloading:
+			m.held[m.fold(mod.Name)] = lkm.StateLoaded
+		case lkm.StateBuiltin:
+			if m.held[m.fold(mod.Name)] == "" {
+				m.held[m.fold(mod.Name)] = lkm.StateBuiltin
+			}
+		}
+	}
+	return m.held
+}
+
 // namedInList is the answer of a snapshot, which only knows what was loaded.
 func (m *machine) namedInList(ctx context.Context, r *Rule, name string) Row {
-	snap, err := m.snapshot(ctx, lkm.ScopeLoaded)
-	there := slices.ContainsFunc(snap.Modules, func(mod lkm.Module) bool {
-		inKernel := mod.State == lkm.StateLoaded || mod.State == lkm.StateLoading || mod.State == lkm.StateUnloading ||
-			mod.State == lkm.StateBuiltin
-		return inKernel && m.fold(mod.Name) == m.fold(name)
-	})
-	row := Row{Subject: name, Status: Unknown, Because: oneLine(errNoFiles)}
+	_, err := m.snapshot(ctx, lkm.ScopeLoaded)
+	row := Row{Subject: name, Status: Pass}
+	if r.Kind == MustNotLoad {
+		row.Status = Fail
+	}
+	switch state := m.states()[m.fold(name)]; {
+	case state == lkm.StateLoaded:
+		row.Effective, row.Because = string(fact.VerdictLoaded), "in the list of loaded modules"
+	case state == lkm.StateBuiltin:
+		row.Effective, row.Because = string(fact.VerdictBuiltin), "in the list of what is compiled in"
+	default:
+		row.Status, row.Because = Unknown, oneLine(errNoFiles)
+	}
 	switch {
-	case there && r.Kind == MustNotLoad:
-		row.Status, row.Effective, row.Because = Fail, string(fact.VerdictLoaded), "in the list of loaded modules"
-	case there:
-		row.Status, row.Effective, row.Because = Pass, string(fact.VerdictLoaded), "in the list of loaded modules"
+	case row.Status != Unknown:
 	case err != nil:
 		row.Because = oneLine(err)
 	case r.Kind == MustBeLoaded:

@@ -91,7 +91,7 @@ type Rule struct {
 	// OS are the systems that the rule is for; empty is all. A machine of another system gets no row.
 	OS []lkm.OS `json:"os,omitzero"`
 	// Scope says which modules the rule is about: loaded or installed. Empty is loaded for a running machine or a
-	// snapshot, installed for an image.
+	// snapshot of one, installed for an image.
 	Scope lkm.Scope `json:"scope,omitzero"`
 	// Modules are names, of allow and deny patterns with * ? and […]. On Linux - and _ are the same.
 	Modules []string `json:"modules,omitzero"`

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -56,14 +55,18 @@ func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Repo
 			Rules: len(s.Rules)})
 	}
 	used := make(map[Exception]bool)
+	exceptions := make([]*exceptionIndex, len(sets))
+	for i, s := range sets {
+		exceptions[i] = newExceptionIndex(s.Exceptions)
+	}
 	for i := range targets {
 		m := &machine{Target: &targets[i], snaps: make(map[lkm.Scope]taken)}
 		m.answer(ctx, sets, o.Baseline)
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
-		for _, s := range sets {
-			excuse(m.rows, s.Exceptions, o.Today, used)
+		for _, x := range exceptions {
+			x.excuse(m.rows, o.Today, used)
 		}
 		report.Targets = append(report.Targets, m.info())
 		report.Rows = append(report.Rows, m.rows...)
@@ -105,6 +108,7 @@ type machine struct {
 	*Target
 	snaps map[lkm.Scope]taken
 	conf  *config
+	held  map[string]lkm.State // by folded name; nil until it is asked for
 	rows  []Row
 	// release is the kernel release of what was read.
 	release string
@@ -153,6 +157,8 @@ func (m *machine) snapshot(ctx context.Context, scope lkm.Scope) (*lkm.Snapshot,
 	case m.System != nil:
 		t.snap, t.err = m.System.SnapshotOf(ctx, scope)
 	case scope == lkm.ScopeLoaded:
+		t.snap = inKernel(m.Snapshot)
+	case m.Snapshot.Live == lkm.No:
 		t.snap = m.Snapshot
 	default:
 		t.err = errNoFiles
@@ -169,12 +175,25 @@ func (m *machine) snapshot(ctx context.Context, scope lkm.Scope) (*lkm.Snapshot,
 	return t.snap, t.err
 }
 
+// inKernel returns the snapshot without the modules that are only compiled in or on disk, which lkm list --all has too.
+func inKernel(s *lkm.Snapshot) *lkm.Snapshot {
+	out := func(mod lkm.Module) bool {
+		return mod.State == lkm.StateBuiltin || mod.State == lkm.StateInstalled || mod.State == lkm.StateStaged
+	}
+	if !slices.ContainsFunc(s.Modules, out) {
+		return s
+	}
+	loaded := *s
+	loaded.Modules = slices.DeleteFunc(slices.Clone(s.Modules), out)
+	return &loaded
+}
+
 // scope returns which modules a rule is about.
 func (m *machine) scope(r *Rule) lkm.Scope {
 	switch {
 	case r.Scope != "":
 		return r.Scope
-	case m.Image:
+	case m.Image, m.Snapshot != nil && m.Snapshot.Live == lkm.No:
 		return lkm.ScopeInstalled
 	}
 	return lkm.ScopeLoaded
@@ -223,23 +242,7 @@ func (m *machine) fold(name string) string {
 	return name
 }
 
-// match reports whether a text matches one of the patterns. Unlike in paths, * matches / too.
-func match(patterns []string, text string) bool {
-	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, err := path.Match(flat(p), flat(text))
-		return err == nil && ok
-	})
-}
-
 // matchName reports whether a module's name matches one of the patterns.
-func (m *machine) matchName(patterns []string, name string) bool {
-	folded := make([]string, len(patterns))
-	for i, p := range patterns {
-		folded[i] = p
-		if !strings.Contains(p, "[") { // a range such as [a-z] keeps its dash
-			folded[i] = m.fold(p)
-		}
-	}
-	return match(folded, m.fold(name)) || match(patterns, name)
+func (m *machine) matchName(patterns *matcher, name string) bool {
+	return patterns.match(m.fold(name)) || patterns.match(name)
 }

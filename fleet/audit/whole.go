@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,6 +58,9 @@ func unchecked(d lkm.Discrepancy) string {
 		if fact.Code(e.Fact) != fact.CodeUnsupported {
 			texts = append(texts, strings.TrimSpace(e.Source+" "+e.Fact))
 		}
+	}
+	if len(d.Evidence) == 0 { // no reason is no excuse
+		texts = slices.Sorted(maps.Keys(d.Views))
 	}
 	return strings.Join(texts, ", ")
 }
@@ -165,7 +169,14 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 		m.add(r, Row{Subject: subjectRelease, Status: Fail, Effective: "changed",
 			Because: "the baseline is of kernel " + old.Release + ", this is " + now.Release})
 	}
-	d := lkm.Diff(old, now)
+	d := lkm.Diff(inKernel(old), now)
+	if part := old.ListErr(lkm.StateLoaded); part != nil { // what is not in it may have been there
+		err = errors.Join(err, fmt.Errorf("the baseline was not read whole: %w", part))
+		if n := len(d.Added); n > 0 {
+			err = fmt.Errorf("%w: modules that are not in it, %d, may have been there", err, n)
+		}
+		d.Added = nil
+	}
 	for i := range d.Added {
 		m.add(r, Row{Subject: d.Added[i].Name, Status: Fail, Effective: "added", File: d.Added[i].Path,
 			Because: "not in the baseline"})
@@ -180,7 +191,6 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 	for _, c := range d.Unobserved {
 		m.add(r, Row{Subject: nameOf(c), Status: Unknown, Because: "a source that the baseline has was not read"})
 	}
-	err = errors.Join(err, old.ListErr(lkm.StateLoaded))
 	switch {
 	case err != nil:
 		m.unknown(r, "", err)

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/fleet/audit"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// everything is the snapshot of lkm list --all: what is compiled in and on disk is not what was loaded.
+func everything(modules ...lkm.Module) *lkm.Snapshot {
+	builtin, installed := module("denied"), module("denied_too")
+	builtin.State, installed.State, installed.Linux = lkm.StateBuiltin, lkm.StateInstalled, &linux.Module{}
+	s := snapshot(append(modules, builtin, installed)...)
+	s.Live = lkm.Yes
+	return s
+}
+
+// Rules about loaded modules are not about what else a snapshot has.
+func TestSnapshotOfAll(t *testing.T) {
+	rules := &audit.Rules{Rules: []audit.Rule{
+		{ID: "deny", Kind: audit.Deny, Modules: []string{"denied*"}},
+		{ID: "allow", Kind: audit.Allow, Modules: []string{"same"}},
+		{ID: "taint", Kind: audit.Tainted},
+		{ID: "builtin", Kind: audit.MustNotLoad, Modules: []string{"denied"}},
+	}}
+	all := everything(module("same"))
+	r := run(t, audit.Options{Baseline: snapshot(module("same"))}, []audit.Target{{Snapshot: all}}, rules)
+	want := "deny pass, allow pass, taint pass, builtin denied fail, baseline pass"
+	if got := statuses(r); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if row := rowOf(t, r, "denied"); row.Effective != string(fact.VerdictBuiltin) {
+		t.Errorf("%+v", row)
+	}
+	r = run(t, audit.Options{Baseline: all}, []audit.Target{{Snapshot: snapshot(module("same"))}})
+	if got := statuses(r); got != "baseline pass" {
+		t.Errorf("as the baseline: %s", got)
+	}
+}
+
+// The snapshot of an image answers what it holds: what is installed.
+func TestSnapshotOfImage(t *testing.T) {
+	m := module("denied")
+	m.State = lkm.StateInstalled
+	s := snapshot(m)
+	s.Live, s.Sources[0].Name = lkm.No, linux.SourceTree
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "deny", Kind: audit.Deny, Modules: []string{"denied"}}}}
+	if got := statuses(run(t, audit.Options{}, []audit.Target{{Snapshot: s}}, rules)); got != "deny denied fail" {
+		t.Error(got)
+	}
+	s.Modules = nil
+	if got := statuses(run(t, audit.Options{}, []audit.Target{{Snapshot: s}}, rules)); got != "deny pass" {
+		t.Error(got)
+	}
+	s.Sources[0].Outcome = lkm.OutcomePartial
+	if got := statuses(run(t, audit.Options{}, []audit.Target{{Snapshot: s}}, rules)); got != "deny unknown" {
+		t.Error(got)
+	}
+}
+
+// What a baseline that was not read whole lacks may have been there: nothing is found that comes of that.
+func TestBaselineInPart(t *testing.T) {
+	for _, outcome := range []lkm.Outcome{lkm.OutcomePartial, lkm.OutcomeDenied, lkm.OutcomeSkipped} {
+		old := snapshot(module("gone"))
+		old.Sources[0].Outcome = outcome
+		r := run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: snapshot(module("new"))}})
+		if got := statuses(r); got != "baseline gone fail, baseline unknown" ||
+			!strings.Contains(r.Rows[1].Because, "modules that are not in it, 1, may have been there") {
+			t.Errorf("%s: %s: %+v", outcome, got, r.Rows)
+		}
+	}
+}
+
+// Sources contradict each other or not only where they were read.
+func TestDiscrepanciesUnread(t *testing.T) {
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "agree", Kind: audit.Discrepancies}}}
+	for _, call := range []string{windows.OpServices, windows.OpServiceKeys, windows.OpPaths} {
+		m := fakewindows.Windows11(false)
+		m.Deny[call] = true
+		sys, err := lkm.OpenMachine(lkm.Windows, m, lkm.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, audit.Options{}, []audit.Target{{System: sys}}, rules)
+		unread := func(row audit.Row) bool {
+			return row.Status == audit.Unknown && strings.HasPrefix(row.Because, "not compared: ")
+		}
+		if !slices.ContainsFunc(r.Rows, unread) {
+			t.Errorf("without %s: %+v", call, r.Rows)
+		}
+		sys.Close()
+	}
+}
