@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -139,6 +140,10 @@ func decodeDelta(text json.RawMessage, item *fact.Item) (*Delta, error) {
 	if err := unmarshalJSON(text, &raw); err != nil {
 		return nil, err
 	}
+	if raw.Schema > Schema {
+		return nil, fmt.Errorf("lkm: decode delta: schema %d is newer than %d, which this version reads: %w",
+			raw.Schema, Schema, errors.ErrUnsupported)
+	}
 	d := &Delta{Schema: raw.Schema}
 	var err error
 	if d.Header, err = decodePart(raw.Header, item); err != nil {
@@ -175,8 +180,16 @@ func decodeList[T any](raw []json.RawMessage, item *fact.Item) ([]T, error) {
 
 // unmarshalJSON is json.Unmarshal, with an error that matches ErrMalformed.
 func unmarshalJSON(text []byte, v any) error {
-	if err := json.Unmarshal(text, v); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	err := json.Unmarshal(text, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return fmt.Errorf("%w: %s, not an object", ErrMalformed, wrong.Value)
+	case errors.As(err, &wrong):
+		field := strings.TrimPrefix(wrong.Field, "Event.") // rawEvent embeds it
+		return fmt.Errorf("%w: field %q: %s has no place there", ErrMalformed, field, wrong.Value)
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }

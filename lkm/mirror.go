@@ -5,6 +5,7 @@ package lkm
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrGap is the error of a [Mirror] whose events do not follow one another: one or more were lost, or changed on their
@@ -17,11 +18,21 @@ var ErrGap = errors.New("gap in the events")
 type Mirror struct {
 	stream string
 	seq    uint64
-	digest string // of the last event, whatever its version
-	state  *state // nil before the first baseline
-	ahead  bool   // the near side has no state yet: its list was refused when it started
-	err    error  // why state is not that of the near side
+	digest string    // of the last event, whatever its version
+	state  *state    // nil before the first baseline
+	ahead  bool      // the near side has no state yet: its list was refused when it started
+	err    error     // why state is not that of the near side
+	left   []reached // the last other streams, the newest last
 }
+
+// A reached is how far a stream came.
+type reached struct {
+	stream string
+	seq    uint64
+}
+
+// maxLeft is how many streams before the current one a Mirror knows again.
+const maxLeft = 16
 
 // MirrorOf returns a Mirror that has a Snapshot already: the one that the near side is given as WatchOptions.Since.
 // The Mirror may change the order of its modules, and shares their memory.
@@ -44,17 +55,21 @@ func (m *Mirror) Err() error { return m.err }
 // Apply adds the next event. The error matches ErrGap if the stream, the sequence number or the digest does not fit, or
 // the event is invalid; from then on every event but a baseline returns such an error. A baseline that ends a gap
 // within a stream is applied, and still returns ErrGap if events are missing just before it. A new stream may begin at
-// any time, with its first event. A digest of an unknown version is not compared.
+// any time, with its first event. An event that is not newer than the last of its stream, as far as that is known, is
+// never applied: a baseline that comes twice or late is an old state. A digest of an unknown version is not compared.
 func (m *Mirror) Apply(e Event) error {
-	skipped := m.stream == e.Stream && e.Seq != m.seq+1 && e.Seq != 1
+	skipped := m.stream == e.Stream && e.Seq != m.seq+1
 	base := m.digest
-	err := m.fits(e, base, skipped)
-	m.stream, m.seq, m.digest = e.Stream, e.Seq, e.Digest
+	err := m.late(e)
+	if err == nil {
+		err = m.fits(e, base, skipped)
+		m.follow(e)
+	}
 	if err == nil {
 		err = m.add(e)
 	}
-	if err == nil && knownDigest(e.Digest) && !m.ahead && m.state.digest() != e.Digest {
-		err = errors.New("the digest does not fit")
+	if err == nil && !m.ahead {
+		err = m.agrees(e)
 	}
 	if err != nil {
 		m.err = fmt.Errorf("lkm: mirror: %s event %d of stream %q: %w: %w", e.Type, e.Seq, e.Stream, ErrGap, err)
@@ -71,9 +86,54 @@ func (m *Mirror) Apply(e Event) error {
 	return nil
 }
 
+// agrees returns why the state is not that of the near side after the event.
+func (m *Mirror) agrees(e Event) error {
+	switch {
+	case e.Digest == "":
+		return errors.New("it has no digest")
+	case knownDigest(e.Digest) && m.state.digest() != e.Digest:
+		return errors.New("the digest does not fit")
+	}
+	return nil
+}
+
+// late returns why an event has no place after those that came.
+func (m *Mirror) late(e Event) error {
+	last := m.seq
+	if e.Stream != m.stream {
+		last = 0
+		for _, l := range m.left {
+			if l.stream == e.Stream {
+				last = l.seq
+			}
+		}
+	}
+	switch {
+	case e.Seq == 0:
+		return errors.New("it has no number")
+	case e.Seq <= last:
+		return fmt.Errorf("it comes late or twice: event %d of the stream came already", last)
+	}
+	return nil
+}
+
+// follow notes which event came last, of which stream.
+func (m *Mirror) follow(e Event) {
+	if m.stream != e.Stream {
+		m.left = slices.DeleteFunc(m.left, func(l reached) bool { return l.stream == e.Stream })
+		if m.seq > 0 {
+			m.left = append(m.left, reached{m.stream, m.seq})
+		}
+		m.left = m.left[max(0, len(m.left)-maxLeft):]
+	}
+	m.stream, m.seq, m.digest = e.Stream, e.Seq, e.Digest
+}
+
 // fits returns why an event is not the next one.
 func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	switch {
+	case foreign(e):
+		return errors.New("its snapshot is of another host")
 	case e.Type == EventBaseline && e.Snapshot != nil:
 		return nil
 	case e.Type == EventBaseline && e.Delta != nil:
@@ -87,6 +147,15 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 		return fmt.Errorf("the event before it was %d", m.seq)
 	}
 	return m.err
+}
+
+// foreign reports whether an event has facts of a host with another name.
+func foreign(e Event) bool {
+	s := e.Snapshot
+	if s == nil && e.Delta != nil {
+		s = e.Delta.Header
+	}
+	return s != nil && !sameHost(s, &Snapshot{Host: e.Host})
 }
 
 // fitsBase returns why the difference of a baseline is not from the state. base is the digest of the last event.

@@ -315,4 +315,16 @@ func TestMirrorSince(t *testing.T) {
 	if e := baseline(lkm.WatchOptions{Since: &lkm.Snapshot{OS: lkm.Windows}}); e.Snapshot == nil {
 		t.Error("a difference from another system")
 	}
+	named := recorded("debian-6.12-cloud-root", lkm.Options{Host: "web-1"})
+	defer named.Close()
+	for host, whole := range map[string]bool{"": false, "web-1": false, "web-2": true} {
+		since := old
+		since.Host = host
+		for e, err := range named.Watch(t.Context(), lkm.WatchOptions{Since: &since}) {
+			if err != nil || (e.Snapshot != nil) != whole {
+				t.Errorf("the difference from a snapshot of %q: %v, whole: %v", host, err, e.Snapshot != nil)
+			}
+			break
+		}
+	}
 }

@@ -31,7 +31,8 @@ type WatchOptions struct {
 	// state again; 0 means never. While the list, or a source of it, cannot be read any more, it waits; the kernel's
 	// own events are no such source.
 	Refresh time.Duration
-	// Since is what the far side has already. The baseline is then the difference from it, if it is of the same system.
+	// Since is what the far side has already. The baseline is then the difference from it, if it is of the same system,
+	// and of no other Options.Host.
 	Since *Snapshot
 	// Stream is the id of the stream; empty means random text. No two watches may have the same one.
 	Stream string

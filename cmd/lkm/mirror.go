@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -33,7 +32,8 @@ their stream if they have no host (lkm watch --host). A snapshot in DIR is what 
 with --since adds to.
 
 A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
-written until a new baseline ends the gap; nor before the first one, if the host's list was refused.
+written until a new baseline ends the gap; nor before the first one, if the host's list was refused or the
+host was started again.
 
 Exits 1 when there was a gap, a line that is not an event, or a host without a baseline; 2 when a file could
 not be read or written, which costs only itself, and when no line is an event.`,
@@ -48,8 +48,9 @@ type collector struct {
 	app    *app
 	dir    string
 	hosts  map[string]*lkm.Mirror
-	wrong  int  // gaps, lines that are not events, hosts without a baseline
-	failed bool // a file could not be read or written
+	begun  map[string]bool // hosts that were started again, and whose baseline did not come yet
+	wrong  int             // gaps, lines that are not events, hosts without a baseline
+	failed bool            // a file could not be read or written
 }
 
 func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
@@ -61,7 +62,7 @@ func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 			return err
 		}
 	}
-	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror)}
+	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror), begun: make(map[string]bool)}
 	for _, name := range files {
 		err := c.readFile(ctx, name)
 		if ctx.Err() != nil {
@@ -130,7 +131,7 @@ func (c *collector) report(name string, err error) {
 	if c.wrong++; c.wrong > maxWrong {
 		return
 	}
-	fmt.Fprintf(c.app.stderr, "lkm: %s: %s\n", escape.Text(name), escape.Text(err.Error()))
+	c.app.note(fmt.Errorf("%s: %w", name, err))
 }
 
 // add adds an event to its host's mirror. A gap is reported once.
@@ -147,6 +148,12 @@ func (c *collector) add(e lkm.Event) {
 	known := m.Err() != nil
 	if err := m.Apply(e); err != nil && !known {
 		c.report(host, err)
+	}
+	switch {
+	case e.Type == lkm.EventEpoch:
+		c.begun[host] = true
+	case e.Type == lkm.EventBaseline && m.Err() == nil:
+		delete(c.begun, host)
 	}
 }
 
@@ -204,6 +211,9 @@ func (c *collector) write(host string) error {
 	s := m.Snapshot()
 	switch {
 	case m.Err() != nil: // is reported
+		return nil
+	case c.begun[host]:
+		c.report(host, errors.New("it was started again, and no baseline came since"))
 		return nil
 	case s == nil:
 		c.report(host, errors.New("no baseline yet: its list was refused"))

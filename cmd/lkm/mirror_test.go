@@ -59,6 +59,7 @@ func TestMirrorReportsGaps(t *testing.T) {
 	snap := &lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{}, Sources: []lkm.Source{}}
 	var lines strings.Builder
 	add := func(e lkm.Event) {
+		e.Digest = snap.Digest()
 		b, err := json.Marshal(e)
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +131,7 @@ func TestMirrorMendsAHost(t *testing.T) {
 	}
 	code, _, errs := lkmRun(t, lines, "mirror", "-o", dir)
 	if code != 2 || !strings.Contains(errs, "web1.json") || !strings.Contains(errs, "web2.json") ||
-		!strings.Contains(errs, "web2: lkm: mirror: heartbeat") {
+		!strings.Contains(errs, "web2: mirror: heartbeat") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	for host, whole := range map[string]bool{"web1": true, "web2": false, "web3": true} {
@@ -141,5 +142,58 @@ func TestMirrorMendsAHost(t *testing.T) {
 	}
 	if code, _, errs := lkmRun(t, strings.SplitAfter(lines, "\n")[1], "mirror", "-o", dir); code != 0 || errs != "" {
 		t.Errorf("again: exit %d: %s", code, errs)
+	}
+}
+
+// TestMirrorOfWrongLines: lines that are altered, foreign, old or cut give no snapshot that looks like the machine's.
+func TestMirrorOfWrongLines(t *testing.T) {
+	_, base, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-debian-root", "--host", "h")
+	var e lkm.Event
+	if err := json.Unmarshal([]byte(base), &e); err != nil {
+		t.Fatal(err)
+	}
+	line := func(seq uint64, kind lkm.EventType, change func(*lkm.Event)) string {
+		now := lkm.Event{Stream: e.Stream, Host: e.Host, Seq: seq, Type: kind, Digest: e.Digest}
+		if kind == lkm.EventBaseline {
+			s := *e.Snapshot
+			now.Snapshot = &s
+		}
+		if change != nil {
+			change(&now)
+		}
+		b, err := json.Marshal(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b) + "\n"
+	}
+	beat := line(2, lkm.EventHeartbeat, nil)
+	epoch := line(3, lkm.EventEpoch, nil)
+	for _, tt := range []struct {
+		what, lines, want string
+		code, snapshots   int
+	}{
+		{"all is well", base + beat, "", 0, 1},
+		{"a baseline that comes again", base + beat + base, "comes late or twice", 1, 0},
+		{"a later baseline", base + beat + base + line(3, lkm.EventBaseline, nil), "comes late or twice", 1, 1},
+		{"an altered digest", line(1, lkm.EventBaseline, func(e *lkm.Event) { e.Digest = "" }), "no digest", 1, 0},
+		{"a module fewer", line(1, lkm.EventBaseline, func(e *lkm.Event) {
+			e.Snapshot.Modules = e.Snapshot.Modules[1:]
+		}), "digest does not fit", 1, 0},
+		{"another host's snapshot", line(1, lkm.EventBaseline, func(e *lkm.Event) { e.Host = "other" }),
+			"other: mirror: baseline event 1 of stream", 1, 0},
+		{"no number", line(0, lkm.EventBaseline, nil), "no number", 1, 0},
+		{"started again, and no baseline", base + beat + epoch, "started again", 1, 0},
+		{"started again", base + beat + epoch + line(4, lkm.EventBaseline, nil), "", 0, 1},
+		{"started again, and a line is lost", base + beat + epoch + line(5, lkm.EventBaseline, nil), "missing", 1, 1},
+		{"a list", "[" + strings.TrimSpace(base) + "]", "line 1: malformed: array, not an object", 2, 0},
+		{"a word for a number", `{"seq":"one"}`, `field "seq": string has no place there`, 2, 0},
+		{"a delta of a later form", `{"type":"change","delta":{"schema":9}}`, "schema 9 is newer", 2, 0},
+	} {
+		code, out, errs := lkmRun(t, tt.lines, "mirror")
+		if code != tt.code || strings.Count(out, "\n") != tt.snapshots || !strings.Contains(errs, tt.want) ||
+			(errs == "") != (tt.want == "") || strings.Contains(errs, ": lkm: ") {
+			t.Errorf("%s: exit %d, %d snapshots: %s", tt.what, code, strings.Count(out, "\n"), errs)
+		}
 	}
 }
