@@ -3,7 +3,6 @@
 package windows
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -210,12 +209,15 @@ func (k *Kernel) staged(
 			return p, nil
 		}
 	}
-	p.published, err = k.publishedINF(inv, raw, r)
+	if inv.infs == nil {
+		inv.infs = k.readINFIndex(inv)
+	}
+	p.published, err = inv.infs.named(k, inv.Paths, raw, r)
 	switch {
 	case p.published != "":
 	case err != nil:
 		p.unsure = "whether Windows knows package " + folder + " is not known: " + err.Error()
-	case inv.Packages == nil:
+	case !inv.packagesRead:
 		p.unsure = "whether Windows knows package " + folder + " is not known: the database of packages was not read"
 	}
 	return p, nil
@@ -223,44 +225,15 @@ func (k *Kernel) staged(
 
 // storePackages asks for the packages of the store, if they were not asked for. They stay unknown if that fails.
 func (k *Kernel) storePackages(ctx context.Context, inv *inventory, r *fact.Report) {
-	if inv.Packages != nil || k.options.Image || inv.packagesAsked {
+	if inv.packagesRead || k.options.Image || inv.packagesAsked {
 		return
 	}
 	inv.packagesAsked = true
 	if raw, err := k.machine.Call(ctx, OpDriverPackages); err == nil {
 		if list, err := parseDriverPackages(raw, r); err == nil && len(list) > 0 {
-			inv.Packages = list
+			inv.Packages, inv.packagesRead = append(inv.Packages, list...), true
 		}
 	}
-}
-
-// publishedINF returns the name of the file below Windows\INF that has the bytes of a package's INF; empty if none has.
-func (k *Kernel) publishedINF(inv *inventory, raw []byte, r *fact.Report) (string, error) {
-	dir := inv.Paths.SystemRoot + `\INF`
-	files, err := k.readFolder(inv.Paths, dir)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil
-		}
-		return "", err
-	}
-	var unread error
-	for _, f := range files {
-		info, err := f.Info()
-		if err != nil || f.IsDir() || info.Size() != int64(len(raw)) || !strings.HasSuffix(fold(f.Name()), ".inf") {
-			continue
-		}
-		b, item, err := k.readSmall(inv.Paths, dir+`\`+f.Name(), r)
-		item.Done()
-		if err != nil {
-			unread = err
-			continue
-		}
-		if bytes.Equal(b, raw) {
-			return f.Name(), nil
-		}
-	}
-	return "", unread
 }
 
 // readSmall reads an INF file.

@@ -114,6 +114,8 @@ type Package struct {
 	SignerScore string `json:"signerScore,omitzero"`
 	// Services are the services that the INF adds, when the INF could be read.
 	Services []string `json:"services,omitzero"`
+	// HardwareIDs are ids of devices that it is for, at most 16 of them, when its INF in the store was read.
+	HardwareIDs []string `json:"hardwareIds,omitzero"`
 }
 
 // parseDriverPackages reads the answer to OpDriverPackages. The layout is not documented: what does not have the

@@ -202,6 +202,7 @@ func (k *Kernel) readDevices(ctx context.Context, inv *inventory, r *fact.Report
 		inv.Devices, err = k.hiveDevices(r)
 		optional(SourceDevices, len(inv.Devices), err, r)
 		inv.Packages, err = k.hivePackages(r)
+		inv.packagesRead = err == nil
 		optional(SourceStore, len(inv.Packages), err, r)
 		return
 	}
@@ -217,7 +218,7 @@ func (k *Kernel) readDevices(ctx context.Context, inv *inventory, r *fact.Report
 	if err == nil {
 		inv.Packages, err = parseDriverPackages(raw, r)
 	}
-	if err == nil { // a line that is invalid costs itself, and the list is not whole
+	if inv.packagesRead = err == nil; inv.packagesRead { // an invalid line costs itself, and the list is not whole
 		r.Done(SourceStore, fact.CountOf(int64(len(inv.Packages))))
 	} else {
 		optional(SourceStore, 0, err, r)

@@ -27,7 +27,10 @@ type inventory struct {
 	links       map[string]string // files that a package brought in, with its folder in the store, by full key
 	linksUnread error             // why links may lack some; of an image a missing hive is one
 
+	infs *infIndex // the files below Windows\INF; nil until a package asks
+
 	judged        bool // a verdict is asked for
+	packagesRead  bool // the database of packages was read: Packages may be what INF files say alone
 	packagesAsked bool // the packages were asked for, for a verdict
 }
 

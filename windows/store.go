@@ -155,6 +155,7 @@ func (k *Kernel) addFiles(ctx context.Context, entries []entry, inv *inventory, 
 		f.add(file)
 	}
 	k.linkLockdown(ctx, f, r)
+	k.linkStaged(ctx, f, r)
 	f.markStaged()
 	return f.entries
 }

@@ -113,6 +113,56 @@ func TestBareFolder(t *testing.T) {
 	}
 }
 
+// A staged file names its package, with the ids that it waits for, where only the store's folder has it.
+func TestStagedPackage(t *testing.T) {
+	pack := storeDir + "fielddrv.inf_amd64_1/"
+	for name, tt := range map[string]struct {
+		change map[string]string
+		deny   string
+		inf    string
+		ids    int
+		code   fact.Code
+	}{
+		"staged":        {nil, "", "oem5.inf", 2, ""},
+		"not published": {map[string]string{"c:/windows/inf/oem5.inf": "[Version]"}, "", "", 2, fact.CodeOther},
+		"a refused INF": {nil, "C:/Windows/INF/oem5.inf", "", 2, fact.CodeOther},
+		"a damaged INF": {map[string]string{pack + "fielddrv.inf": "nonsense"}, "", "", 0, fact.CodeMalformed},
+		"no INF":        {map[string]string{pack + "fielddrv.inf": ""}, "", "", 0, ""},
+	} {
+		all := map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
+			pack + "second.sys": string(sample("s")), "c:/windows/inf/oem5.inf": fieldINF,
+			"c:/windows/inf/oem6.inf": strings.Replace(fieldINF, "X", "Y", 1)}
+		for file, text := range tt.change {
+			if all[file] = text; text == "" {
+				delete(all, file)
+			}
+		}
+		m := volume(all)
+		m.Deny[tt.deny] = true
+		found := 0
+		for record, err := range image(m).Installed(context.Background(), new(fact.Report)) {
+			if err != nil || record.State != fact.StateStaged {
+				continue
+			}
+			found++
+			var p windows.Package
+			if len(record.Own.Packages) == 1 {
+				p = record.Own.Packages[0]
+			}
+			if p.INF != tt.inf || len(p.HardwareIDs) != tt.ids || tt.ids > 0 && p.OriginalINF != "fielddrv.inf" {
+				t.Errorf("%s: %+v", name, record.Own.Packages)
+			}
+			at := slices.IndexFunc(record.Problems, func(p fact.Problem) bool { return p.Source == windows.SourceStore })
+			if at < 0 && tt.code != "" || at >= 0 && record.Problems[at].Code != tt.code {
+				t.Errorf("%s: %+v", name, record.Problems)
+			}
+		}
+		if found != 2 {
+			t.Errorf("%s: %d staged files", name, found)
+		}
+	}
+}
+
 func wayOf(p *fact.Prospect, name string) fact.Way {
 	i := slices.IndexFunc(p.Ways, func(w fact.Way) bool { return w.Way == name })
 	if i < 0 {

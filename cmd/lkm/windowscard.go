@@ -101,7 +101,7 @@ func windowsFacts(d *windows.Driver) []fact {
 	}
 	for _, p := range d.Packages {
 		line("package", "%s", joined(" · ", p.INF, p.OriginalINF, p.Provider, joined(" ", p.Version, p.Date),
-			prefixed("signed by ", p.Signer)))
+			prefixed("signed by ", p.Signer), prefixed("for ", someOf(p.HardwareIDs, 4))))
 	}
 	if len(d.Signatures) > 1 || len(d.Signatures) == 1 && d.Signatures[0].Class != "" {
 		for i := range d.Signatures {
