@@ -3,6 +3,8 @@
 package windows
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +26,15 @@ type stagedPackage struct {
 }
 
 // packagesFor returns the packages of the store that bring the entry's file in: that of its folder, the one that the
-// registry names, or those linked with it that have a file of its name. The error says why one that has such a file may
-// bring it in, too.
+// registry names, and those with a file of its name that are linked with it, whose file has its bytes, or that would
+// put theirs where none is. The error says why another one that has a file of its name may bring it in, too.
 func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if e.Store != "" {
 		return []string{e.Store}, nil
 	}
 	unread := c.inventory.linksUnread
-	link, ok := c.inventory.links[c.inventory.Paths.fullKey(e.Path)]
+	full := c.inventory.Paths.fullKey(e.Path)
+	link, ok := c.inventory.links[full]
 	if ok && link == "" {
 		unread = fmt.Errorf("%w: the registry has no source of the file", fact.ErrMalformed)
 	}
@@ -43,11 +46,16 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 			continue
 		}
 		linked := func(p Package) bool { return strings.EqualFold(p.Name, f.pack) }
-		if strings.EqualFold(link, f.pack) || slices.ContainsFunc(e.Driver.Packages, linked) {
+		if strings.EqualFold(link, f.pack) || e.fileAbsent() || slices.ContainsFunc(e.Driver.Packages, linked) {
 			folders = append(folders, f.pack)
 			continue
 		}
-		maybe = unread
+		switch same, err := c.kernel.sameBytes(c.inventory.Paths, e.Path, f.path, c.report); {
+		case same:
+			folders = append(folders, f.pack)
+		case unread != nil || err != nil:
+			maybe = cmp.Or(unread, err)
+		}
 	}
 	named := func(folder string) bool { return strings.EqualFold(folder, link) }
 	if link != "" && !slices.ContainsFunc(folders, named) { // the file has another name there
@@ -56,10 +64,40 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 	return folders, maybe
 }
 
+// sameBytes reports whether two files have the same bytes. A file that is not there has none.
+func (k *Kernel) sameBytes(p ntPaths, x, y string, r *fact.Report) (bool, error) {
+	var sizes [2]int64
+	for i, dos := range []string{x, y} {
+		name, err := p.file(dos)
+		if err != nil {
+			return false, err
+		}
+		info, err := fs.Stat(k.machine, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		sizes[i] = info.Size()
+	}
+	if sizes[0] != sizes[1] {
+		return false, nil
+	}
+	first, item, err := k.readSmall(p, x, k.options.FileCap(), r)
+	defer item.Done()
+	if err != nil {
+		return false, err
+	}
+	second, other, err := k.readSmall(p, y, k.options.FileCap(), r)
+	other.Done()
+	return err == nil && bytes.Equal(first, second), err
+}
+
 // arrival answers for the arrival of a device: of a staged package PnP copies the file, registers the service and
 // starts it, for any user ("Driver Store", learn.microsoft.com/windows-hardware/drivers/install/driver-store).
 func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
-	if file.Blocked() == fact.Yes {
+	if file.Blocked() == fact.Yes && !e.fileAbsent() {
 		return file
 	}
 	var unsure, stopped fact.Answer
@@ -78,7 +116,11 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 			c.remedies = append(c.remedies, fact.Remedy{
 				Text: "pnputil /delete-driver " + p.published, NotAgainst: []string{WayNewService}})
 			c.triggers = p.triggers()
-			if file.Blocked() == "" {
+			switch {
+			case e.fileAbsent(): // the package has its own, which is judged by itself
+				return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: a.Because().Text +
+					", with the file of the package, which is not there yet"})
+			case file.Blocked() == "":
 				return file
 			}
 			return a
@@ -96,8 +138,11 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 		return fact.Unsure(ReasonStaged, "the driver store has a file of its name, and which package the file came "+
 			"from was not read: "+unlinked.Error())
 	}
-	if stopped.Applies() {
+	switch {
+	case stopped.Applies():
 		return stopped
+	case e.fileAbsent():
+		return file
 	}
 	return fact.Stops(fact.Reason{Code: ReasonStaged, Text: "no package of the driver store brings it in for a device"})
 }
@@ -194,7 +239,7 @@ func (k *Kernel) staged(
 		name = folder[:i+len(".inf")]
 	}
 	p.path = dir + `\` + name
-	raw, item, err := k.readSmall(inv.Paths, p.path, r)
+	raw, item, err := k.readSmall(inv.Paths, p.path, maxINF, r)
 	defer item.Done()
 	if err != nil {
 		return p, err
@@ -203,11 +248,10 @@ func (k *Kernel) staged(
 		return p, err
 	}
 	k.storePackages(ctx, inv, r)
-	for _, known := range inv.Packages {
-		if strings.EqualFold(known.Name, folder) && known.INF != "" {
-			p.published = known.INF
-			return p, nil
-		}
+	known := inv.packageOf(folder)
+	if known != nil && known.INF != "" {
+		p.published = known.INF
+		return p, nil
 	}
 	if inv.infs == nil {
 		inv.infs = k.readINFIndex(inv)
@@ -217,30 +261,52 @@ func (k *Kernel) staged(
 	case p.published != "":
 	case err != nil:
 		p.unsure = "whether Windows knows package " + folder + " is not known: " + err.Error()
+	case known != nil:
+		p.unsure = "whether Windows knows package " + folder + " is not known: its key has no name of an INF"
 	case !inv.packagesRead:
-		p.unsure = "whether Windows knows package " + folder + " is not known: the database of packages was not read"
+		p.unsure = "whether Windows knows package " + folder +
+			" is not known: the database of packages was not read whole"
 	}
 	return p, nil
 }
 
-// storePackages asks for the packages of the store, if they were not asked for. They stay unknown if that fails.
-func (k *Kernel) storePackages(ctx context.Context, inv *inventory, r *fact.Report) {
-	if inv.packagesRead || k.options.Image || inv.packagesAsked {
-		return
-	}
-	inv.packagesAsked = true
-	if raw, err := k.machine.Call(ctx, OpDriverPackages); err == nil {
-		if list, err := parseDriverPackages(raw, r); err == nil && len(list) > 0 {
-			inv.Packages, inv.packagesRead = append(inv.Packages, list...), true
+// packageOf returns the package of a folder of the store as the database has it; nil if it does not.
+func (inv *inventory) packageOf(folder string) *Package {
+	if inv.byFolder == nil {
+		inv.byFolder = make(map[string]int, len(inv.Packages))
+		for i := range inv.Packages {
+			inv.byFolder[fold(inv.Packages[i].Name)] = i
 		}
 	}
+	i, ok := inv.byFolder[fold(folder)]
+	if !ok {
+		return nil
+	}
+	return &inv.Packages[i]
 }
 
-// readSmall reads an INF file.
-func (k *Kernel) readSmall(p ntPaths, dos string, r *fact.Report) ([]byte, *fact.Item, error) {
+// storePackages asks for the packages of the store, if they were not asked for. They stay unknown if that fails.
+func (k *Kernel) storePackages(ctx context.Context, inv *inventory, r *fact.Report) {
+	if inv.packagesAsked || k.options.Image {
+		return
+	}
+	inv.packagesAsked, inv.byFolder = true, nil
+	raw, err := k.machine.Call(ctx, OpDriverPackages)
+	if err != nil {
+		return
+	}
+	own := r.Part()
+	list, err := parseDriverPackages(raw, own)
+	r.Append(own)
+	inv.Packages = append(inv.Packages, list...)
+	inv.packagesRead = err == nil && len(list) > 0 && own.Count(SourceStore) == 0
+}
+
+// readSmall reads a file of at most max bytes.
+func (k *Kernel) readSmall(p ntPaths, dos string, max int64, r *fact.Report) ([]byte, *fact.Item, error) {
 	name, err := p.file(dos)
 	if err != nil {
 		return nil, nil, err
 	}
-	return limit.ReadItem(k.machine, name, maxINF, r.Budget)
+	return limit.ReadItem(k.machine, name, max, r.Budget)
 }

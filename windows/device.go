@@ -125,8 +125,16 @@ func parseDriverPackages(b []byte, r *fact.Report) ([]Package, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range keys {
+		if keys[i].Refused && strings.EqualFold(keys[i].Name(), packagesKey) {
+			r.Problem(SourceStore, "", "packages", fmt.Errorf("registry key %s: %w", keys[i].Path, fact.ErrRestricted))
+		}
+	}
 	return packagesOf(keys), nil
 }
+
+// packagesKey is the key of a hive that has a subkey for each package of the store.
+const packagesKey = "DriverPackages"
 
 // packagesOf makes packages of the keys below a DriverPackages key. Two hives may have the same one.
 func packagesOf(keys []registry.Key) []Package {
@@ -134,7 +142,7 @@ func packagesOf(keys []registry.Key) []Package {
 	seen := make(map[string]bool, len(keys))
 	for i := range keys {
 		parent := strings.TrimSuffix(keys[i].Path, `\`+keys[i].Name())
-		if !strings.EqualFold(baseName(parent), "DriverPackages") {
+		if !strings.EqualFold(baseName(parent), packagesKey) {
 			continue
 		}
 		if name := fold(keys[i].Name()); !seen[name] {

@@ -202,8 +202,9 @@ func (k *Kernel) readDevices(ctx context.Context, inv *inventory, r *fact.Report
 		inv.Devices, err = k.hiveDevices(r)
 		optional(SourceDevices, len(inv.Devices), err, r)
 		inv.Packages, err = k.hivePackages(r)
-		inv.packagesRead = err == nil
 		optional(SourceStore, len(inv.Packages), err, r)
+		_, err = k.keptHive(driversHiveFile) // from Windows 8.1 on most packages are in it
+		inv.packagesRead = err == nil && r.Whole(SourceStore)
 		return
 	}
 	if !k.options.Asks(fact.DetailFiles) {
@@ -214,12 +215,14 @@ func (k *Kernel) readDevices(ctx context.Context, inv *inventory, r *fact.Report
 		inv.Devices, err = ParseDevices(raw)
 		return len(inv.Devices), err
 	})
+	inv.packagesAsked = true
 	raw, err := k.machine.Call(ctx, OpDriverPackages)
 	if err == nil {
 		inv.Packages, err = parseDriverPackages(raw, r)
 	}
-	if inv.packagesRead = err == nil; inv.packagesRead { // an invalid line costs itself, and the list is not whole
+	if err == nil { // an invalid line costs itself, and the list is not whole
 		r.Done(SourceStore, fact.CountOf(int64(len(inv.Packages))))
+		inv.packagesRead = len(inv.Packages) > 0 && r.Whole(SourceStore)
 	} else {
 		optional(SourceStore, 0, err, r)
 	}

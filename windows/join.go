@@ -27,10 +27,11 @@ type inventory struct {
 	links       map[string]string // files that a package brought in, with its folder in the store, by full key
 	linksUnread error             // why links may lack some; of an image a missing hive is one
 
-	infs *infIndex // the files below Windows\INF; nil until a package asks
+	infs     *infIndex      // the files below Windows\INF; nil until a package asks
+	byFolder map[string]int // places in Packages by folded folder; nil until one is asked for
 
 	judged        bool // a verdict is asked for
-	packagesRead  bool // the database of packages was read: Packages may be what INF files say alone
+	packagesRead  bool // the database of packages was read whole: Packages has every one
 	packagesAsked bool // the packages were asked for, for a verdict
 }
 

@@ -385,7 +385,9 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 	for _, path := range []string{`SYSTEM\DriverDatabase\DriverPackages`, `DRIVERS\DriverDatabase\DriverPackages`} {
 		list, err := subkeysOf(ctx, path)
 		if err != nil {
-			first = cmp.Or(first, err)
+			if first = cmp.Or(first, err); !errors.Is(err, fs.ErrNotExist) {
+				keys = append(keys, registry.Key{Path: `HKEY_LOCAL_MACHINE\` + path, Refused: true})
+			}
 			continue
 		}
 		keys, found = append(keys, list...), true

@@ -84,7 +84,7 @@ func TestArrivalWithoutHive(t *testing.T) {
 	for name, change := range changes {
 		for _, whole := range []bool{false, true} {
 			m := volume(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
-				"c:/windows/inf/oem0.inf": fieldINF, system32 + "drivers/fielddrv.sys": string(sample("f"))})
+				"c:/windows/inf/oem0.inf": fieldINF, system32 + "drivers/fielddrv.sys": string(sample("g"))})
 			if change(m); whole {
 				m.Files[system32+"config/software"] = &fstest.MapFile{Data: software}
 			}

@@ -6,47 +6,65 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
 
-// linkStaged links the files of the store whose package the database of packages does not have with what their INF
-// says of it.
-func (k *Kernel) linkStaged(ctx context.Context, f *fileList, r *fact.Report) {
+// A described package is what describeStaged found out once for all files of a folder.
+type described struct {
+	pack Package
+	err  error
+}
+
+// describeStaged adds what the INF in the store says to the files of the store whose package waits for a device, or is
+// not in the database of packages. It costs an INF for each such package: only where files are read.
+func (k *Kernel) describeStaged(ctx context.Context, f *fileList, r *fact.Report) {
 	if !k.options.Asks(fact.DetailFiles) {
 		return
 	}
-	type read struct {
-		pack Package
-		err  error
-	}
-	known := map[string]read{}
+	folders := map[string]described{}
 	for i := range f.entries {
 		e := &f.entries[i]
-		if _, ok := f.packages[fold(e.Store)]; ok || e.Store == "" || len(e.Driver.Packages) >= maxPackages {
+		known := slices.IndexFunc(e.Driver.Packages, func(p Package) bool { return strings.EqualFold(p.Name, e.Store) })
+		if e.Store == "" || known >= 0 && !e.Staged {
 			continue
 		}
-		p, ok := known[e.Store]
+		d, ok := folders[e.Store]
 		if !ok {
-			staged, err := k.staged(ctx, f.inv, e.Store, r)
-			if p.err = err; err == nil {
-				p.pack, p.err = staged.asPackage()
-			}
-			known[e.Store] = p
+			d = k.describe(ctx, f.inv, e.Store, r)
+			folders[e.Store] = d
 		}
-		if p.pack.Name != "" {
-			e.Driver.Packages = append(e.Driver.Packages, p.pack)
+		switch {
+		case d.pack.Name == "":
+		case known >= 0:
+			e.Driver.Packages[known].HardwareIDs = d.pack.HardwareIDs
+		case len(e.Driver.Packages) < maxPackages:
+			e.Driver.Packages = append(e.Driver.Packages, d.pack)
 		}
-		if p.err != nil && !errors.Is(p.err, fs.ErrNotExist) && !unasked(p.err) {
-			e.Problems = append(e.Problems, fact.ProblemOf(SourceStore, safe(e.Path), "packages", p.err))
+		if d.err != nil {
+			e.Problems = append(e.Problems, fact.ProblemOf(SourceStore, safe(e.Path), "packages", d.err))
 		}
 	}
 }
 
+// describe returns a package of the store by its INF. Without an INF its name is empty.
+func (k *Kernel) describe(ctx context.Context, inv *inventory, folder string, r *fact.Report) described {
+	p, err := k.staged(ctx, inv, folder, r)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err != nil && unasked(err):
+		return described{}
+	case err != nil:
+		return described{err: err}
+	}
+	return p.asPackage()
+}
+
 // asPackage returns what the INF says of the package. The error says why it is not known whether Windows knows it.
-func (p *stagedPackage) asPackage() (Package, error) {
+func (p *stagedPackage) asPackage() described {
 	pack := p.inf.asPackage(p.published)
 	pack.Name, pack.OriginalINF = p.folder, baseName(p.path)
 	for _, s := range p.inf.Services {
@@ -54,10 +72,14 @@ func (p *stagedPackage) asPackage() (Package, error) {
 	}
 	ids := p.ids()
 	pack.HardwareIDs = ids[:min(len(ids), maxTriggers)]
-	if p.unsure != "" {
-		return pack, errors.New(p.unsure)
+	d := described{pack: pack}
+	switch {
+	case p.unsure != "":
+		d.err = errors.New(p.unsure)
+	case p.inf.Cut:
+		d.err = fmt.Errorf("%w: the ids of devices in the INF", fact.ErrTooLarge)
 	}
-	return pack, nil
+	return d
 }
 
 // An infIndex finds the files below Windows\INF by what is in them. Each is read at most once.
@@ -98,7 +120,7 @@ func (k *Kernel) readINFIndex(inv *inventory) *infIndex {
 func (x *infIndex) named(k *Kernel, paths ntPaths, raw []byte, r *fact.Report) (string, error) {
 	size := int64(len(raw))
 	for _, name := range x.bySize[size] {
-		b, item, err := k.readSmall(paths, x.dir+`\`+name, r)
+		b, item, err := k.readSmall(paths, x.dir+`\`+name, maxINF, r)
 		item.Done()
 		if err != nil {
 			x.unread[size] = err

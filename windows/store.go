@@ -148,15 +148,12 @@ func (p ntPaths) storeKey(dos string) (string, bool) {
 func (k *Kernel) addFiles(ctx context.Context, entries []entry, inv *inventory, r *fact.Report) []entry {
 	inv.Files = k.driverFiles(inv, r)
 	f := newFileList(entries, inv)
-	for i := range inv.Packages {
-		f.packages[fold(inv.Packages[i].Name)] = i
-	}
 	for _, file := range inv.Files {
 		f.add(file)
 	}
 	k.linkLockdown(ctx, f, r)
-	k.linkStaged(ctx, f, r)
 	f.markStaged()
+	k.describeStaged(ctx, f, r)
 	return f.entries
 }
 
@@ -165,12 +162,10 @@ type fileList struct {
 	inv     *inventory
 	entries []entry
 	known   map[string]int // keys and paths, with the entry's place
-
-	packages map[string]int // places of the inventory's packages, by folded folder
 }
 
 func newFileList(entries []entry, inv *inventory) *fileList {
-	f := &fileList{inv: inv, entries: entries, known: make(map[string]int, 2*len(entries)), packages: map[string]int{}}
+	f := &fileList{inv: inv, entries: entries, known: make(map[string]int, 2*len(entries))}
 	for i := range entries {
 		f.known[entries[i].Key] = i
 		f.known[inv.Paths.fullKey(entries[i].ownPath())] = i
@@ -201,12 +196,12 @@ func (f *fileList) add(file storedFile) {
 
 // linkFolder links an entry with the package of a folder of the store.
 func (f *fileList) linkFolder(e *entry, folder string) {
-	at, ok := f.packages[fold(folder)]
+	known := f.inv.packageOf(folder)
 	linked := func(p Package) bool { return strings.EqualFold(p.Name, folder) }
-	if !ok || len(e.Driver.Packages) >= maxPackages || slices.ContainsFunc(e.Driver.Packages, linked) {
+	if known == nil || len(e.Driver.Packages) >= maxPackages || slices.ContainsFunc(e.Driver.Packages, linked) {
 		return
 	}
-	e.Driver.Packages = append(e.Driver.Packages, f.inv.Packages[at])
+	e.Driver.Packages = append(e.Driver.Packages, *known)
 }
 
 // markStaged distinguishes the store's files that wait for a device from those in use: a service names the file, its

@@ -152,13 +152,44 @@ func TestStagedPackage(t *testing.T) {
 			if p.INF != tt.inf || len(p.HardwareIDs) != tt.ids || tt.ids > 0 && p.OriginalINF != "fielddrv.inf" {
 				t.Errorf("%s: %+v", name, record.Own.Packages)
 			}
-			at := slices.IndexFunc(record.Problems, func(p fact.Problem) bool { return p.Source == windows.SourceStore })
-			if at < 0 && tt.code != "" || at >= 0 && record.Problems[at].Code != tt.code {
+			var code fact.Code
+			for _, p := range record.Problems {
+				if p.Source == windows.SourceStore {
+					code = p.Code
+				}
+			}
+			if code != tt.code {
 				t.Errorf("%s: %+v", name, record.Problems)
 			}
 		}
 		if found != 2 {
 			t.Errorf("%s: %d staged files", name, found)
+		}
+	}
+}
+
+// A package that the database has names the ids that it waits for, too, where files are asked for.
+func TestStagedPackageOfDatabase(t *testing.T) {
+	for detail, ids := range map[fact.Detail]int{0: -1, fact.DetailFiles: 2} {
+		m := fakewindows.Windows11(false)
+		pack := storeDir + "fielddrv.inf_amd64_1/"
+		m.Files[pack+"fielddrv.inf"] = &fstest.MapFile{Data: []byte(fieldINF)}
+		m.Files[pack+"fielddrv.sys"] = &fstest.MapFile{Data: sample("f")}
+		m.Calls[windows.OpDriverPackages] = string(registry.AppendText(nil, []registry.Key{{
+			Path:   `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\fielddrv.inf_amd64_1`,
+			Values: []registry.Value{registry.StringValue("", registry.TypeString, "oem9.inf")}}}))
+		k := windows.Open(m, fact.Options{Detail: detail})
+		got := 0
+		for record, err := range k.Installed(context.Background(), new(fact.Report)) {
+			if err != nil || record.State != fact.StateStaged {
+				continue
+			}
+			if got = -1; len(record.Own.Packages) == 1 && record.Own.Packages[0].INF == "oem9.inf" {
+				got = len(record.Own.Packages[0].HardwareIDs)
+			}
+		}
+		if got != ids {
+			t.Errorf("detail %v: %d ids", detail, got)
 		}
 	}
 }
@@ -272,6 +303,7 @@ func TestArrivalOfInstalled(t *testing.T) {
 	const source = `disabled.inf_amd64_1\disabled.sys`
 	unread := func(m *fakewindows.Machine) { m.Deny[windows.OpSubkeys+" "+lockdown] = true }
 	noCopy := func(m *fakewindows.Machine) { delete(m.Files, storeDir+"disabled.inf_amd64_1/disabled.sys") }
+	noFile := func(m *fakewindows.Machine) { delete(m.Files, system32+"drivers/disabled.sys") }
 	for name, tt := range map[string]struct {
 		file, source string
 		change       []func(*fakewindows.Machine)
@@ -287,6 +319,17 @@ func TestArrivalOfInstalled(t *testing.T) {
 			delete(m.Calls, windows.OpSubkeys+" "+lockdown)
 		}}, fact.Yes},
 		"refused, no file of its name": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noCopy},
+			fact.Yes},
+		"the same bytes": {"other.sys", source, []func(*fakewindows.Machine){func(m *fakewindows.Machine) {
+			m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}
+		}}, fact.No},
+		"the same bytes that cannot be read": {"other.sys", source, []func(*fakewindows.Machine){
+			func(m *fakewindows.Machine) {
+				m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}
+				m.Deny["C:/Windows/System32/DriverStore/FileRepository/disabled.inf_amd64_1/disabled.sys"] = true
+			}}, ""},
+		"no file yet": {"other.sys", source, []func(*fakewindows.Machine){noFile}, ""},
+		"no file, and none in the store": {"other.sys", source, []func(*fakewindows.Machine){noFile, noCopy},
 			fact.Yes},
 		"a database that is refused": {"disabled.sys", source, []func(*fakewindows.Machine){
 			func(m *fakewindows.Machine) { m.Deny[windows.OpDriverPackages] = true }}, fact.No},
@@ -307,6 +350,44 @@ func TestArrivalOfInstalled(t *testing.T) {
 			}
 			if way := wayOf(list[0].Now, windows.WayArrival); way.Blocked != tt.blocked {
 				t.Errorf("%s, %v: by a device: %+v", name, detail, way)
+			}
+			if tt.blocked == "" && list[0].Now.Outcome != fact.VerdictUnknown {
+				t.Errorf("%s, %v: %s", name, detail, list[0].Now.Outcome)
+			}
+		}
+	}
+}
+
+// That Windows does not know a package is said only if its database of packages was read whole.
+func TestUnpublished(t *testing.T) {
+	const key = `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages`
+	other := registry.Key{Path: key + `\other.inf_amd64_1`,
+		Values: []registry.Value{registry.StringValue("", registry.TypeString, "oem1.inf")}}
+	for name, tt := range map[string]struct {
+		keys    []registry.Key
+		more    string
+		blocked fact.Tri
+	}{
+		"whole":             {[]registry.Key{other}, "", fact.Yes},
+		"empty":             {nil, "", ""},
+		"an invalid line":   {[]registry.Key{other}, "\r\n@=nonsense\r\n", ""},
+		"without an INF":    {[]registry.Key{other, {Path: key + `\disabled.inf_amd64_1`}}, "", ""},
+		"half of it":        {[]registry.Key{other, {Path: `X\DriverPackages`, Refused: true}}, "", ""},
+		"a key is refused":  {[]registry.Key{other, {Path: key + `\disabled.inf_amd64_1`, Refused: true}}, "", ""},
+		"one that has it":   {[]registry.Key{{Path: key + `\disabled.inf_amd64_1`, Values: other.Values}}, "", fact.No},
+		"another's is lost": {[]registry.Key{other, {Path: key + `\b.inf_amd64_1`, Refused: true}}, "", fact.Yes},
+	} {
+		for _, detail := range []fact.Detail{0, fact.DetailFiles} {
+			m := installedTwice("disabled.sys", `disabled.inf_amd64_1\disabled.sys`)
+			delete(m.Files, "c:/windows/inf/oem9.inf")
+			m.Calls[windows.OpDriverPackages] = string(registry.AppendText(nil, tt.keys)) + tt.more
+			k := windows.Open(m, fact.Options{Detail: detail})
+			list, err := k.Check(context.Background(), `C:\Windows\System32\drivers\disabled.sys`, new(fact.Report))
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			if way := wayOf(list[0].Now, windows.WayArrival); way.Blocked != tt.blocked {
+				t.Errorf("%s, %v: %+v", name, detail, way)
 			}
 		}
 	}

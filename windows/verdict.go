@@ -72,7 +72,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	var now, next fact.Reason
 	v.Now, now = prospect(way{WayService, demand}, device, anew)
 	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, device, anew)
-	if e.fileAbsent() {
+	if e.fileAbsent() && arrives.Blocked() == fact.Yes {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
 	}
 	switch {
