@@ -17,7 +17,7 @@ const kextstatHeader = "Index Refs Address"
 type kextstatText struct {
 	sure     bool // something beside the rows says which tool printed it
 	headed   bool // the header was seen
-	filtered bool // the command asks for some kexts only, or its output went through another command
+	filtered bool // the command that kextstat runs asks for some kexts only
 	rows     []Record
 }
 
@@ -34,7 +34,7 @@ func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
 	if !c.some {
 		capture.Headed(r, SourceKextstat, k.headed)
 	}
-	if err := capture.Part(text, []string{"kextstat", "kmutil"}, kextstatSelects[:]); err != nil && !c.some {
+	if err := capture.Part(text, kextstatTools[:], kextstatSelects[:]); err != nil && !c.some {
 		r.Problem(SourceKextstat, "", "modules", err)
 	}
 	if r.Count(SourceKextstat) > 0 { // kexts that have no row may be linked against any
@@ -45,9 +45,11 @@ func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
 	return c.done()
 }
 
-// kextstatSelects are options of kextstat and kmutil showloaded that leave kexts out.
-var kextstatSelects = [...]string{"-b", "--bundle-identifier", "--bundle-id", "-B", "--bundle-path", "--filter",
-	"--collection", "-k", "--no-kernel"}
+// kextstatTools are the tools that print the list, kextstatSelects the options that leave kexts out of it.
+var kextstatTools = [...]string{"kextstat", "kmutil"}
+
+var kextstatSelects = [...]string{"-b", "--bundle-identifier", "-B", "--bundle-path", "--filter",
+	"--collection", "-k", "--no-kernel-components"}
 
 // missingTags reports whether a kext is linked against a load tag that has no row. A kext is never unloaded before
 // those that are linked against it, so the row was left out.
@@ -119,12 +121,11 @@ func (k *kextstatText) notice(line string) bool {
 		k.sure, k.headed = true, true
 	case strings.HasPrefix(line, "Executing: /usr/bin/kmutil"):
 		k.sure = true
-		for _, option := range []string{"--bundle-identifier", "--filter", "--collection", " -b "} {
-			k.filtered = k.filtered || strings.Contains(line, option)
-		}
+		_, command, _ := strings.Cut(line, " ")
+		k.filtered = k.filtered || capture.Filters(command, true, kextstatTools[:], kextstatSelects[:]) != ""
 	case strings.HasPrefix(line, "No variant specified, falling back to"):
 		k.sure = true
-	case strings.HasPrefix(line, "Last login:"), strings.Trim(line, ".-… ") == "":
+	case strings.HasPrefix(line, "Last login:"), strings.Trim(line, "-") == "":
 	default:
 		return k.command(line, "kextstat", "kmutil")
 	}
@@ -144,9 +145,6 @@ func (k *kextstatText) command(line string, names ...string) bool {
 		}
 		if words[0] != name && words[0] != "sudo" && words[len(words)-1] != name {
 			continue
-		}
-		if strings.Contains(text, "|") || strings.Contains(text, " -b ") {
-			k.filtered = true
 		}
 		return true
 	}

@@ -160,7 +160,7 @@ func harmless(line string) bool {
 			return true
 		}
 	}
-	return capture.ShellWarning(line) || strings.Trim(line, ".-… ") == "" // an elision
+	return capture.ShellWarning(line)
 }
 
 // lsmodRow reads "name size refs [users]". Users are separated by commas (kmod, BusyBox), or are in brackets separated

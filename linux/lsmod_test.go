@@ -65,7 +65,7 @@ func TestLsmodCapture(t *testing.T) {
 	}
 	c, r := read("root@host:~# lsmod\nModule                  Size  Used by    Tainted: PF \nnvme 57344 3\n\n" +
 		"lsmod: oops\nwhat is this\n...\nnvme_core 184320 5 nvme\nroot@host:~# \n")
-	if !c.Sure || len(c.Header.Kernel.TaintFlags) != 2 || c.Stray != 1 || c.Rows != 2 || len(r.Problems) != 1 ||
+	if !c.Sure || len(c.Header.Kernel.TaintFlags) != 2 || c.Stray != 2 || c.Rows != 2 || len(r.Problems) != 1 ||
 		r.Problems[0].Line != 6 {
 		t.Errorf("%+v, %+v", c, r)
 	}

@@ -18,17 +18,22 @@ func TestModinfoPart(t *testing.T) {
 		gone = "modinfo: ERROR: Module gone not found.\n"
 	)
 	for text, whole := range map[string]bool{
-		"$ modinfo ext4\n" + head + tail:                                    true,
-		head + tail:                                                         true,
-		"$ modinfo ext4 gone\n" + gone + head + tail:                        true, // of another module
-		"$ modinfo ext4\n" + head + "[...]\n" + tail:                        false,
-		head + tail + "...\n":                                               false,
-		"$ modinfo ext4 gone\n" + gone + head + "[...]\n" + tail:            false,
-		"$ modinfo ext4 | grep -E '^(file|lic|dep|name|v)'\n" + head + tail: false,
-		"modinfo ext4 | egrep 'file|lic|dep|name|verm'\n" + head + tail:     false,
-		"$ grep -v intree modinfo.txt\n" + head + tail:                      false,
-		head + "description:    xintree:         Y\n" + tail:                false,
-		strings.TrimSuffix(head+tail, "\n"):                                 false,
+		"$ modinfo ext4\n" + head + tail:                                      true,
+		head + tail:                                                           true,
+		"$ modinfo ext4 gone\n" + gone + head + tail:                          true, // of another module
+		"$ modinfo ext4\n" + head + "[...]\n" + tail:                          false,
+		head + tail + "...\n":                                                 false,
+		"$ modinfo ext4 gone\n" + gone + head + "[...]\n" + tail:              false,
+		"$ modinfo ext4 | grep -E '^(file|lic|dep|name|v)'\n" + head + tail:   false,
+		"modinfo ext4 | egrep 'file|lic|dep|name|verm'\n" + head + tail:       false,
+		"$ cat modinfo.txt | grep -v intree\n" + head + tail:                  false,
+		"$ modinfo $(lsmod | awk '{print $1}')\n" + head + tail:               true,
+		"$ lsmod | awk '{print $1}' | xargs modinfo\n" + head + tail:          true,
+		"$ lsmod | cut -f1 | xargs -n1 modinfo | egrep 'f|l'\n" + head + tail: false,
+		"$ for m in $(lsmod | cut -f1); do modinfo $m; done\n" + head + tail:  true,
+		"$ grep -v intree modinfo.txt\n" + head + tail:                        false,
+		head + "description:    xintree:         Y\n" + tail:                  false,
+		strings.TrimSuffix(head+tail, "\n"):                                   false,
 	} {
 		r := new(fact.Report)
 		c := ReadModinfo(text, r)

@@ -22,41 +22,6 @@ func Headed(r *fact.Report, source string, headed bool) {
 		Text: "the text has no header: nothing shows that it is the whole list"})
 }
 
-// harmlessFilters are commands after a pipe that leave no row out.
-var harmlessFilters = [...]string{"sort", "tee", "cat", "column", "less", "more", "iconv", "nl", "clip", "clip.exe",
-	"pbcopy", "xclip", "sort-object", "tee-object", "ft", "fl", "format-table", "format-list", "format-wide",
-	"out-file", "out-string", "out-host", "out-default", "out-gridview", "convertto-json", "convertto-csv",
-	"convertto-xml", "convertto-html", "export-csv", "export-clixml", "set-clipboard", "select", "select-object"}
-
-// rowOptions are options of the harmless commands that leave rows out nevertheless.
-var rowOptions = [...]string{"-first", "-last", "-skip", "-index", "-unique", "-u", "--unique"}
-
-// Filters returns what in a command may leave rows out: a filter after a pipe, or one of the options; empty if nothing
-// does. A command that is not known may.
-func Filters(command string, options []string) string {
-	stages := strings.Split(command, "|")
-	for _, stage := range stages[1:] {
-		words := strings.Fields(strings.ToLower(stage))
-		if len(words) == 0 {
-			continue
-		}
-		if !slices.Contains(harmlessFilters[:], words[0]) {
-			return "| " + words[0]
-		}
-		for _, w := range words[1:] {
-			if slices.Contains(rowOptions[:], w) {
-				return "| " + words[0] + " " + w
-			}
-		}
-	}
-	for _, w := range strings.Fields(stages[0]) {
-		if slices.Contains(options, w) {
-			return w
-		}
-	}
-	return ""
-}
-
 // Part returns why a text can be but a part of what a tool printed: it shows a command that leaves rows out, or an
 // ellipsis. tools are the commands of the form, options those of their options that choose rows.
 func Part(text string, tools, options []string) error {
@@ -80,9 +45,6 @@ func part(text string, tools, options []string, errors bool) error {
 		if !prompt {
 			command = line
 		}
-		if what := filtersFile(command); prompt && what != "" {
-			return fmt.Errorf("line %d, %.60q: the command leaves rows out", n, what)
-		}
 		if what := chooses(command, prompt); what != "" {
 			return fmt.Errorf("line %d, %.60q: the query leaves rows out", n, what)
 		}
@@ -92,10 +54,7 @@ func part(text string, tools, options []string, errors bool) error {
 		if shellFailed(line) {
 			return fmt.Errorf("line %d, %.80q: the shell reports an error: the tool may not have run", n, line)
 		}
-		if !runs(command, prompt, tools) {
-			continue
-		}
-		if what := Filters(command, options); what != "" {
+		if what := Filters(command, prompt, tools, options); what != "" {
 			return fmt.Errorf("line %d, %.60q: the command leaves rows out", n, what)
 		}
 	}
@@ -126,10 +85,14 @@ var (
 // elision reports whether a line stands for lines that were left out, for a page that was not turned, or for the end of
 // a command that did not come to its own.
 func elision(line string) bool {
-	switch strings.Trim(strings.ToLower(line), "[]<>()#/*{}~-=_ ") {
+	word := strings.Trim(strings.ToLower(line), "[]<>()#/*{}~-=_ \t")
+	if dots := strings.Join(strings.Fields(word), ""); dots != "" && strings.Trim(dots, ".…⋯⋮︙·•。・") == "" {
+		return true
+	}
+	switch word {
 	case ":":
 		return line == ":"
-	case "..", "...", "....", ".....", "......", "…", "……", "⋯", "⋮", "︙", "snip", "snipped", "truncated", "cut",
+	case "snip", "snipped", "truncated", "cut",
 		"more", "omitted", "output omitted":
 		return line != ""
 	}
@@ -139,22 +102,6 @@ func elision(line string) bool {
 	return strings.HasPrefix(line, "--More--") || strings.HasPrefix(line, "-- More") ||
 		brokenPattern.MatchString(line) || watchPattern.MatchString(line) || pagePattern.MatchString(line) ||
 		!strings.ContainsAny(line, ":=\t|\\") && (lossPattern.MatchString(line) || morePattern.MatchString(line))
-}
-
-// rowFilters are programs that print some lines of a file: the file may be the capture that somebody saved.
-var rowFilters = [...]string{"grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "head", "tail", "sed", "awk", "gawk",
-	"findstr", "find", "select-string", "sls", "uniq", "comm", "diff", "cut", "split", "shuf"}
-
-// filtersFile returns the program of a command at a prompt that prints a part of a file; empty for any other command.
-func filtersFile(command string) string {
-	words := strings.Fields(strings.ToLower(command))
-	for len(words) > 0 && (words[0] == "sudo" || words[0] == "doas") {
-		words = words[1:]
-	}
-	if len(words) > 1 && slices.Contains(rowFilters[:], words[0][strings.LastIndexAny(words[0], `/\`)+1:]) {
-		return words[0]
-	}
-	return ""
 }
 
 // clauses are words of SQL that leave rows out.
@@ -193,30 +140,6 @@ func failed(line string, tools []string) bool {
 	message = strings.TrimSpace(strings.ToLower(message))
 	return message != "" && slices.Contains(tools, name) && !strings.HasPrefix(message, "warning") &&
 		!strings.HasPrefix(message, "can't stat module")
-}
-
-// runs reports whether a line is a command of one of the tools. Without a prompt it has to begin with it, perhaps
-// after sudo, and pipe into another.
-func runs(command string, prompt bool, tools []string) bool {
-	first, _, _ := strings.Cut(command, "|")
-	words := strings.Fields(first)
-	if !prompt && !strings.Contains(command, "|") {
-		return false
-	}
-	if len(words) > 0 && words[0] == "sudo" {
-		words = words[1:]
-	}
-	if !prompt && len(words) > 1 {
-		words = words[:1]
-	}
-	for _, w := range words {
-		w = strings.TrimSuffix(strings.ToLower(w), ".exe")
-		w = w[strings.LastIndexAny(w, `/\`)+1:]
-		if slices.Contains(tools, w) {
-			return true
-		}
-	}
-	return false
 }
 
 // refusals are what tools print that were not allowed to look, folded.

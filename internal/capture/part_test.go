@@ -18,10 +18,10 @@ func TestPart(t *testing.T) {
 		"# /sbin/lsmod|head -5\nrow\n":                       "| head",
 		"lsmod | awk '{print $1}'\nrow\n":                    "| awk",
 		"$ sudo lsmod | sort | column -t\nrow\n":             "",
-		"$ lsmod | sort -u\nrow\n":                           "-u",
+		"$ lsmod | sort -u\nrow\n":                           "sort -u",
 		"$ kextstat -b com.example.x\nrow\n":                 "-b",
 		"PS C:\\> Get-CimInstance X | Format-Table\nrow\n":   "",
-		"PS C:\\> Get-CimInstance X | select -First 3\nr\n":  "-first",
+		"PS C:\\> Get-CimInstance X | select -First 3\nr\n":  "-First",
 		"PS C:\\> Get-CimInstance X | ? State -eq Running\n": "| ?",
 		"row\n...\nrow\n":                                    "line 2",
 		"row\n[…]\n":                                         "line 2",
@@ -48,4 +48,24 @@ func TestRefusal(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+// FuzzFilters: no line of a shell panics, and what pipes a list into grep leaves rows out, whatever is before it.
+func FuzzFilters(f *testing.F) {
+	for _, s := range []string{"", "sort", "xargs lsmod", "ssh h 'lsmod", "$(lsmod", "`", `\`, "-b", "sc query x",
+		"'|'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		tools, options := []string{"lsmod", "sc", "modstat"}, []string{"-b", "--bundle", "-Filter", "where"}
+		for _, prompt := range []bool{false, true} {
+			Filters(s, prompt, tools, options)
+		}
+		if strings.ContainsAny(s, ";&|") {
+			return
+		}
+		if line := "lsmod | " + s + " | grep x"; Filters(line, true, tools, options) == "" {
+			t.Errorf("%q is whole", line)
+		}
+	})
 }

@@ -108,6 +108,9 @@ func Prompt(line string) (command string, ok bool) {
 			return strings.TrimSpace(command), true
 		}
 	}
+	if command, ok := strings.CutPrefix(line, "PS>"); ok {
+		return strings.TrimSpace(command), true
+	}
 	m := prompt.FindStringSubmatch(line)
 	if m == nil {
 		return "", false

@@ -156,7 +156,10 @@ func sections(s string) []section {
 			list = append(list, section{use: useRelease, text: body})
 			continue
 		}
-		if len(words) == 0 || len(list) >= maxTried || text.Filters(command, nil) != "" {
+		if len(words) == 0 || len(list) >= maxTried {
+			continue
+		}
+		if text.Filters(command, true, []string{path.Base(words[0])}, nil) != "" {
 			continue
 		}
 		kind := Kind("")

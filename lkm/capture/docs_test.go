@@ -29,10 +29,11 @@ supportconfig, a collection of UAC, or any other. Each machine's folder gives on
 one folder is another machine's, or another time's. The archive is read as a stream; no link is followed, names that
 lead out of it are left out and reported, and it may decompress to at most 64 times its size and 32 MiB.
 
-A source is "ok" only if nothing in the text says that it is a part: a command that leaves rows out ("| grep",
-"| head", an option that chooses rows), an ellipsis, a page that was not turned, a cut end, a missing header, a line
-that is not a row. Else it is "partial", with the reason. A refusal (sudo, a management policy, access denied) is an
-error, and so is an empty list of a tool that always lists something.
+A source is "ok" only if nothing in the text says that it is a part: a command that leaves rows out or may ("| grep",
+"| head", a pipe into a program that is not known, an option or a name that chooses rows), an error of the tool or of
+the shell, an ellipsis, a page that was not turned, a cut end, a missing header, a line that is not a row. Else it is
+"partial", with the reason, and what a part may have left out is unknown. A refusal (sudo, a management policy, access
+denied) is an error, and so is an empty list of a tool that always lists something.
 
 | kind | system | recognized by | says | cannot say | edits that it notices |
 |---|---|---|---|---|---|

@@ -11,6 +11,7 @@ import (
 
 // leftOut are lines that replace others in a text, or the end of a command that was cut off.
 var leftOut = []string{
+	".", ". . .", "[. . .]", ".\n.\n.", "· · ·", "......................", "\t.",
 	"...", "[...]", "(...)", "…", "……", "⋮", "<snip>", "[snip]", "--- snip ---", "~~~ snip ~~~", "[truncated]",
 	"<output truncated>", "*** output truncated ***", "... 120 lines omitted ...", "[ 37 lines omitted ]",
 	"... and 12 more", "(+ 25 more rows)", "42 more lines", "and 7 others omitted", "[rest omitted for brevity]",

@@ -59,7 +59,7 @@ func linuxReaders() []reader {
 			selects: []string{"-m", "-v", "-k"}, shown: "rows of package, version, kernel, architecture and state",
 			fills: "package, version, kernel release, state", lacks: "which modules a package builds",
 			notices: "never taken for a whole list"}},
-		{JC, lkm.Linux, by(lkm.Linux, linux.ReadJC), form{tools: []string{"jc"},
+		{JC, lkm.Linux, by(lkm.Linux, linux.ReadJC), form{tools: []string{"jc", "lsmod"},
 			shown: "JSON with module, size and used",
 			fills: "size, references, users; of proc-modules state and address", lacks: "taint, file",
 			notices: "a cut end, a missing row that another row names as its user"}},

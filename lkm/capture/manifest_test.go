@@ -43,6 +43,7 @@ var manifestParts = []string{
 	"kext-bundle-ids", "kext-loadinfo", "kextstat-10.14-tunnelblick", "kextstat-kl-ohai", "kmutil-uninstaller",
 	"kmutil-cut", "kmutil-grep", "driverquery-table-winserver2012", "driverquery-v-aceblock", "fltmc-instances",
 	"moddebug", "genkex-d", "modstat-mislabelled", "abend-log", "pnputil-e-en-amd", "pnputil-e-en-vmware",
+	"sc-query-session", // of one service
 }
 
 // TestManifest reads every recording as its manifest says: as its kind and no other, from its first 64 KiB and whole;
