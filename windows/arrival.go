@@ -14,7 +14,11 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
+
+// errStoreMissing is why an image may be a part of a volume: each Windows since Vista has a driver store.
+var errStoreMissing = &sentinel.Error{Before: "the image has no driver store", Cause: fs.ErrNotExist}
 
 // A stagedPackage is a package of the driver store as its folder has it.
 type stagedPackage struct {
@@ -134,6 +138,9 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	if !c.folders {
 		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
 	}
+	if c.inventory.storeMissing {
+		return fact.Unsure(ReasonStaged, errStoreMissing.Before+": which packages have the file is unknown")
+	}
 	if unlinked != nil {
 		return fact.Unsure(ReasonStaged, "the driver store has a file of its name, and which package the file came "+
 			"from was not read: "+unlinked.Error())
@@ -173,8 +180,10 @@ func (c *checker) restricted(p *stagedPackage, open fact.Answer) fact.Answer {
 // arrival answers for one package. It does not apply if the package is for no device, or is not Windows' at all.
 func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && p.unsure == "":
 		return fact.Answer{}
+	case errors.Is(err, fs.ErrNotExist):
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: p.unsure})
 	case err != nil:
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
 			Text: "the INF of package " + p.folder + " could not be read: " + err.Error()})
@@ -239,16 +248,19 @@ func (k *Kernel) staged(
 		name = folder[:i+len(".inf")]
 	}
 	p.path = dir + `\` + name
+	k.storePackages(ctx, inv, r)
+	known := inv.packageOf(folder)
 	raw, item, err := k.readSmall(inv.Paths, p.path, maxINF, r)
 	defer item.Done()
+	if errors.Is(err, fs.ErrNotExist) && (known != nil || !inv.packagesRead) {
+		p.unsure = "package " + folder + " has no INF, and whether Windows knows it is not known"
+	}
 	if err != nil {
 		return p, err
 	}
 	if p.inf, err = parseINF(raw, item); err != nil {
 		return p, err
 	}
-	k.storePackages(ctx, inv, r)
-	known := inv.packageOf(folder)
 	if known != nil && known.INF != "" {
 		p.published = known.INF
 		return p, nil

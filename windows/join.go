@@ -31,6 +31,7 @@ type inventory struct {
 	byFolder map[string]int // places in Packages by folded folder; nil until one is asked for
 
 	judged        bool // a verdict is asked for
+	storeMissing  bool // an image has no folder of the driver store
 	packagesRead  bool // the database of packages was read whole: Packages has every one
 	packagesAsked bool // the packages were asked for, for a verdict
 }

@@ -105,3 +105,20 @@ func TestArrivalWithoutHive(t *testing.T) {
 		}
 	}
 }
+
+// A part of a volume without the driver store does not say what is in the store.
+func TestWithoutStore(t *testing.T) {
+	for name, missing := range map[string]bool{storeDir + "a.inf_amd64_1/a.sys": false, "c:/x": true} {
+		m := volume(map[string]string{name: "x"})
+		list, err := image(m).Check(context.Background(), "disk", new(fact.Report))
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		if way := wayOf(list[0].NextBoot, windows.WayArrival); (way.Blocked == fact.Yes) == missing {
+			t.Errorf("without a store %v: %+v", missing, way)
+		}
+	}
+	if list, err := image(volume(nil)).Resolve(context.Background(), `PCI\X`, new(fact.Report)); err == nil {
+		t.Errorf("nothing was read, and no driver is found: %v", list)
+	}
+}

@@ -71,6 +71,9 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 		out = append(out, found.record(entries, m))
 	}
 	if len(out) == 0 {
+		if _, err := k.keptHive(driversHiveFile); inv.storeMissing && err != nil {
+			r.Problem(SourceStore, alias, "alias", errStoreMissing)
+		}
 		return nil, r.Err()
 	}
 	return out, nil
@@ -209,7 +212,7 @@ func firstService(f *inf, section string) string {
 
 // infs looks the id up in the INF file of every package of the store.
 func (s *resolver) infs() {
-	for _, dir := range s.kernel.storeFolders(s.inv.Paths, s.report) {
+	for _, dir := range s.kernel.storeFolders(s.inv, s.report) {
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -217,6 +220,9 @@ func (s *resolver) infs() {
 		p, err := s.kernel.staged(s.ctx, s.inv, folder, s.report)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
+			if p.unsure != "" {
+				s.report.Problem(SourceStore, folder, "alias", fmt.Errorf("%w: %s", fact.ErrUnrecorded, p.unsure))
+			}
 			continue
 		case err != nil:
 			s.report.Problem(SourceStore, folder, "alias", err)

@@ -215,7 +215,7 @@ func TestArrival(t *testing.T) {
 		outcome fact.VerdictOutcome
 	}{
 		"staged":          {nil, "", fact.No, fact.VerdictLoadable},
-		"no INF":          {map[string]string{pack + "fielddrv.inf": ""}, "", fact.Yes, fact.VerdictBlocked},
+		"no INF":          {map[string]string{pack + "fielddrv.inf": ""}, "", "", fact.VerdictUnknown},
 		"not published":   {map[string]string{"c:/windows/inf/oem5.inf": "[Version]"}, "", "", fact.VerdictUnknown},
 		"no INF but this": {map[string]string{"c:/windows/inf/oem5.inf": ""}, "", "", fact.VerdictUnknown},
 		"a damaged INF":   {map[string]string{pack + "fielddrv.inf": "nonsense"}, "", "", fact.VerdictUnknown},
@@ -375,11 +375,17 @@ func TestUnpublished(t *testing.T) {
 		"half of it":        {[]registry.Key{other, {Path: `X\DriverPackages`, Refused: true}}, "", ""},
 		"a key is refused":  {[]registry.Key{other, {Path: key + `\disabled.inf_amd64_1`, Refused: true}}, "", ""},
 		"one that has it":   {[]registry.Key{{Path: key + `\disabled.inf_amd64_1`, Values: other.Values}}, "", fact.No},
+		"has it, no INF":    {[]registry.Key{{Path: key + `\disabled.inf_amd64_1`, Values: other.Values}}, "", ""},
+		"no INF, whole":     {[]registry.Key{other}, "", fact.Yes},
+		"no INF, empty":     {nil, "", ""},
 		"another's is lost": {[]registry.Key{other, {Path: key + `\b.inf_amd64_1`, Refused: true}}, "", fact.Yes},
 	} {
 		for _, detail := range []fact.Detail{0, fact.DetailFiles} {
 			m := installedTwice("disabled.sys", `disabled.inf_amd64_1\disabled.sys`)
 			delete(m.Files, "c:/windows/inf/oem9.inf")
+			if strings.Contains(name, "no INF") {
+				delete(m.Files, storeDir+"disabled.inf_amd64_1/disabled.inf")
+			}
 			m.Calls[windows.OpDriverPackages] = string(registry.AppendText(nil, tt.keys)) + tt.more
 			k := windows.Open(m, fact.Options{Detail: detail})
 			list, err := k.Check(context.Background(), `C:\Windows\System32\drivers\disabled.sys`, new(fact.Report))
