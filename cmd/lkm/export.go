@@ -129,7 +129,7 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	}
 	var incomplete []error
 	for _, s := range snapshots {
-		incomplete = append(incomplete, a.notListed(s), a.notExported(format, s), s.Err())
+		incomplete = append(incomplete, a.notListed(s), a.notExported(format, o, s), s.Err())
 	}
 	if lost {
 		return exit(exitFatal)
@@ -150,9 +150,11 @@ func (a *app) notListed(s *lkm.Snapshot) error {
 
 // notExported prints that a format has no place for any module of a snapshot, which then looks like one without
 // modules. The error is that what the format is about was not read.
-func (a *app) notExported(format string, s *lkm.Snapshot) error {
+func (a *app) notExported(format string, o exportOptions, s *lkm.Snapshot) error {
 	system, loaded := lkm.OS(""), false
 	switch format {
+	case "cyclonedx":
+		loaded = !o.all
 	case "sysmon":
 		system, loaded = lkm.Windows, true
 	case export.TableDrivers:
@@ -168,6 +170,9 @@ func (a *app) notExported(format string, s *lkm.Snapshot) error {
 		err = fmt.Errorf("%s: %s has a place for modules of %s alone, and this is %s", name, format, system, s.OS)
 	case loaded && s.Live == lkm.No:
 		err = fmt.Errorf("%s: %s is about loaded modules, and an image does not say what was loaded", name, format)
+		if format == "cyclonedx" {
+			err = fmt.Errorf("%w (--all takes every module)", err)
+		}
 		lost = err
 	default:
 		return nil

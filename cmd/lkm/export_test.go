@@ -107,7 +107,8 @@ func TestExportNothing(t *testing.T) {
 		{"kernel_modules", disk, "kernel_modules is about loaded modules", exitIncomplete},
 		{"kernel_modules", image, "of linux alone", 0}, {"kernel_extensions", mac, "", 0},
 		{"kernel_extensions", disk, "of darwin alone", 0},
-		{"osquery", image, "", 0}, {"ecs", image, "", 0}, {"prometheus", disk, "", 0}, {"cyclonedx", disk, "", 0},
+		{"osquery", image, "", 0}, {"ecs", image, "", 0}, {"prometheus", disk, "", 0},
+		{"cyclonedx", disk, "cyclonedx is about loaded modules", exitIncomplete}, {"cyclonedx", kernel, "", 0},
 	} {
 		code, _, errs := lkmRun(t, "", "export", c.format, c.file)
 		if code != 0 || !strings.Contains(errs, c.want) || (errs == "") != (c.want == "") ||
@@ -117,5 +118,8 @@ func TestExportNothing(t *testing.T) {
 		if code, _, errs := lkmRun(t, "", "export", c.format, "--strict", c.file); code != c.strict {
 			t.Errorf("%s of %s, strict: exit %d, %q", c.format, filepath.Base(c.file), code, errs)
 		}
+	}
+	if code, _, errs := lkmRun(t, "", "export", "cyclonedx", "--all", "--strict", disk); code != 0 || errs != "" {
+		t.Errorf("every module of a disk: exit %d, %q", code, errs)
 	}
 }

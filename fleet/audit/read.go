@@ -314,7 +314,7 @@ func (r *Rule) check() error {
 		oneOf("scope", string(r.Scope), "", "loaded", "installed"),
 		oneOf("check", string(r.Check), "", string(CheckCIS), string(CheckShowConfigBin),
 			string(CheckShowConfig), string(CheckOVAL)),
-		texts("references", r.References...), texts("os", oses...), texts("taints", r.Taints...),
+		texts("references", r.References...), texts("os", oses...), patterns("taints", r.Taints),
 		texts("values", r.Values...), patterns("modules", r.Modules), patterns("signers", r.Signers))
 	for _, g := range grades {
 		err = first(err, oneOf("grades", g, "transient", "weak", "strong"))
@@ -322,14 +322,43 @@ func (r *Rule) check() error {
 	for _, s := range oses {
 		err = first(err, oneOf("os", s, systems...))
 	}
-	if r.Kind == MustNotLoad || r.Kind == MustBeLoaded {
+	return first(err, r.asks())
+}
+
+// asks returns an error for a rule that no machine can break, because it asks for nothing.
+func (r *Rule) asks() error {
+	switch r.Kind {
+	case MustNotLoad, MustBeLoaded:
 		for _, name := range r.Modules {
-			if err == nil && strings.ContainsAny(name, "*?[") {
-				err = fmt.Errorf("modules: %.40q: a rule of kind %s takes names, no patterns", name, r.Kind)
+			if strings.ContainsAny(name, "*?[") {
+				return fmt.Errorf("modules: %.40q: a rule of kind %s takes names, no patterns", name, r.Kind)
+			}
+			if strings.TrimSpace(name) != name {
+				return fmt.Errorf("modules: %.40q: a space before or behind a name", name)
 			}
 		}
+		return some("modules", r.Modules)
+	case Deny:
+		return some("modules", r.Modules)
+	case Tainted:
+		for _, letter := range r.Taints {
+			one := len(letter) == 1 && letter >= "A" && letter <= "Z"
+			if !one && !strings.ContainsAny(letter, "*?[") {
+				return fmt.Errorf("taints: %.40q is not a letter from A to Z", letter)
+			}
+		}
+	case PolicyFact:
+		return first(needed("fact", r.Fact), some("values", r.Values))
 	}
-	return err
+	return nil
+}
+
+// some returns an error for an empty list.
+func some(key string, list []string) error {
+	if len(list) == 0 {
+		return fmt.Errorf("%s: empty", key)
+	}
+	return nil
 }
 
 // systems are the systems that a rule may name.

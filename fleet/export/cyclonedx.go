@@ -4,12 +4,14 @@ package export
 
 import (
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -26,31 +28,28 @@ func CycloneDX(s *lkm.Snapshot, all bool) Document {
 	bom := Document{"$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json", "bomFormat": "CycloneDX",
 		"specVersion": "1.6", "version": 1, "metadata": bomMetadata(s)}
 	components := []Document{}
-	refs := make(map[string]string) // module's name → bom-ref
+	refs := newBOMRefs(len(s.Modules))
 	folded := make(map[lkm.Package][]string)
 	for i := range s.Modules {
 		m := &s.Modules[i]
 		switch {
 		case all || inKernel(m) && m.Origin.Class != lkm.OriginOS:
-			components = append(components, component(m))
-			refs[m.Name] = m.ID
+			refs.module(i, m)
+			components = append(components, component(m, refs.own[i]))
 		case inKernel(m):
-			var of lkm.Package
-			if m.Package != nil && m.Package.Name != "" {
-				of = *m.Package
-			}
+			of := packageOf(m)
 			folded[of] = append(folded[of], m.Name)
-			refs[m.Name] = packageRef(of)
 		}
 	}
-	packages := slices.SortedFunc(maps.Keys(folded), func(a, b lkm.Package) int {
-		return cmp.Compare(packageRef(a), packageRef(b))
-	})
+	packages := slices.SortedFunc(maps.Keys(folded), comparePackages)
 	for _, p := range packages {
-		components = append(components, packageComponent(s, p, folded[p]))
+		components = append(components, packageComponent(s, p, refs.packaged(p), folded[p]))
+	}
+	if !all {
+		refs.fold(s)
 	}
 	bom["components"] = components
-	if dependencies := bomDependencies(s, refs); len(dependencies) > 0 {
+	if dependencies := refs.dependencies(s); len(dependencies) > 0 {
 		bom["dependencies"] = dependencies
 	}
 	return bom
@@ -61,8 +60,8 @@ func bomMetadata(s *lkm.Snapshot) Document {
 	name, version, _ := strings.Cut(cmp.Or(s.Producer, "kernelext"), "/")
 	tool := Document{"type": "application", "name": name}
 	tool.put("version", version)
-	about := Document{"type": "operating-system", "bom-ref": "kernel", "name": string(s.OS)}
-	about.put("version", s.Release)
+	about := Document{"type": "operating-system", "bom-ref": refKernel, "name": string(s.OS)}
+	about.putVersion(s.Release)
 	whole := *s
 	whole.Modules = nil
 	metadata := Document{"component": about, "lifecycles": []Document{{"phase": "operations"}},
@@ -81,9 +80,17 @@ func bomMetadata(s *lkm.Snapshot) Document {
 	return metadata
 }
 
-func component(m *lkm.Module) Document {
-	c := Document{"type": "device-driver", "bom-ref": m.ID, "name": m.Name}
-	c.put("version", m.Version)
+// putVersion sets the version. One that is longer than the form allows has its place among the properties alone.
+func (d Document) putVersion(version string) {
+	const most = 1024 // characters
+	if utf8.RuneCountInString(version) <= most {
+		d.put("version", version)
+	}
+}
+
+func component(m *lkm.Module, ref string) Document {
+	c := Document{"type": "device-driver", "bom-ref": ref, "name": m.Name}
+	c.putVersion(m.Version)
 	c.put("description", m.Description)
 	if m.License != "" {
 		c["licenses"] = []Document{{"license": Document{"name": m.License}}}
@@ -96,9 +103,12 @@ func component(m *lkm.Module) Document {
 	}
 	h := hashesOf(m)
 	var hashes []Document
-	for _, hash := range [][2]string{{"MD5", h.md5}, {"SHA-1", h.sha1}, {"SHA-256", h.sha256}} {
-		if hash[1] != "" {
-			hashes = append(hashes, Document{"alg": hash[0], "content": hash[1]})
+	for _, hash := range []struct {
+		name, digest string
+		size         int // bytes
+	}{{"MD5", h.md5, 16}, {"SHA-1", h.sha1, 20}, {"SHA-256", h.sha256, 32}} {
+		if b, err := hex.DecodeString(hash.digest); err == nil && len(b) == hash.size {
+			hashes = append(hashes, Document{"alg": hash.name, "content": hash.digest})
 		}
 	}
 	if hashes != nil {
@@ -136,9 +146,9 @@ func rawProperties(fields map[string]json.RawMessage) []Document {
 
 // packageComponent stands for the modules that the operating system brought in one package. One without a name stands
 // for those whose package is not known.
-func packageComponent(s *lkm.Snapshot, p lkm.Package, modules []string) Document {
-	c := Document{"type": "operating-system", "bom-ref": packageRef(p), "name": cmp.Or(p.Name, string(s.OS)+" kernel")}
-	c.put("version", cmp.Or(p.Version, s.Release))
+func packageComponent(s *lkm.Snapshot, p lkm.Package, ref string, modules []string) Document {
+	c := Document{"type": "operating-system", "bom-ref": ref, "name": cmp.Or(p.Name, string(s.OS)+" kernel")}
+	c.putVersion(cmp.Or(p.Version, s.Release))
 	c.put("purl", purl(&p))
 	if p.Vendor != "" {
 		c["supplier"] = Document{"name": p.Vendor}
@@ -149,41 +159,6 @@ func packageComponent(s *lkm.Snapshot, p lkm.Package, modules []string) Document
 	}
 	c["properties"] = list
 	return c
-}
-
-// packageRef is a package's bom-ref. No module's id begins with "package:".
-func packageRef(p lkm.Package) string {
-	if p.Name == "" {
-		return "package:unknown"
-	}
-	return "package:" + strings.Join([]string{p.Manager, p.Name, p.Version, p.Arch, p.Vendor}, ":")
-}
-
-// bomDependencies are the edges between the components of the list, folded like them. A component whose needs are not
-// known has no entry.
-func bomDependencies(s *lkm.Snapshot, refs map[string]string) []Document {
-	edges := make(map[string]map[string]bool)
-	for i := range s.Modules {
-		from := refs[s.Modules[i].Name]
-		if from != s.Modules[i].ID && !strings.HasPrefix(from, "package:") {
-			continue // another module of the same name is the component
-		}
-		for _, name := range s.Modules[i].Requires {
-			to := refs[name]
-			if to == "" || to == from {
-				continue
-			}
-			if edges[from] == nil {
-				edges[from] = make(map[string]bool)
-			}
-			edges[from][to] = true
-		}
-	}
-	var list []Document
-	for _, from := range slices.Sorted(maps.Keys(edges)) {
-		list = append(list, Document{"ref": from, "dependsOn": slices.Sorted(maps.Keys(edges[from]))})
-	}
-	return list
 }
 
 // purl returns the package URL of a package. It is empty where the manager has no type, or where the type asks for the

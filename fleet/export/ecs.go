@@ -129,12 +129,16 @@ func ecsAgent(s *lkm.Snapshot) Document {
 }
 
 func ecsHost(s *lkm.Snapshot) Document {
-	os := Document{"platform": string(s.OS), "type": "unix"}
+	os := Document{}
+	os.put("platform", string(s.OS))
 	switch s.OS {
+	case "":
 	case lkm.Linux, lkm.Windows:
 		os["type"] = string(s.OS)
 	case lkm.Darwin:
 		os["type"] = "macos"
+	default:
+		os["type"] = "unix"
 	}
 	os.put("kernel", s.Release)
 	host := Document{"os": os}

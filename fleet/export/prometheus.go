@@ -210,27 +210,31 @@ func (c *collection) machine(s *lkm.Snapshot) {
 
 func (c *collection) info(s *lkm.Snapshot, most int) {
 	more, done := 0, 0
+	seen := make(map[string]bool) // a sample cannot be there twice
 	for i := range s.Modules {
 		m := &s.Modules[i]
 		if !inKernel(m) || m.Origin.Class == lkm.OriginOS {
 			continue
 		}
-		if done == most {
+		id := strings.ToValidUTF8(m.ID, "\ufffd")
+		if done == most || seen[id] {
 			more++
 			continue
 		}
-		done++
+		done, seen[id] = done+1, true
 		taints := ""
 		if m.Linux != nil {
 			taints = strings.Join(m.Linux.Taints, "")
 		}
 		c.add("kernel_extension_info", "One kernel extension that is not known to be the operating system's; always 1.",
 			[]string{"id", "version", "origin", "signature", "taints"},
-			[]string{m.ID, m.Version, cmp.Or(string(m.Origin.Class), unknown),
+			[]string{id, m.Version, cmp.Or(string(m.Origin.Class), unknown),
 				cmp.Or(string(m.Signature.Status), unknown), taints}, 1)
 	}
-	c.add("kernel_extension_info_truncated", "Kernel extensions left out of kernel_extension_info.", nil, nil,
-		float64(more))
+	if more > 0 || c.loaded {
+		c.add("kernel_extension_info_truncated", "Kernel extensions left out of kernel_extension_info.", nil, nil,
+			float64(more))
+	}
 }
 
 func flag(b bool) float64 {

@@ -82,7 +82,11 @@ type totals struct {
 // Add adds the Snapshot of one host.
 func (r *Report) Add(s *lkm.Snapshot) {
 	n := int32(len(r.hosts))
-	h := host{Name: text(cmp.Or(s.Host, "this machine")), OS: text(string(s.OS)), Release: text(s.Release),
+	name := "this machine"
+	if s.Live == lkm.No {
+		name = "this image"
+	}
+	h := host{Name: text(cmp.Or(s.Host, name)), OS: text(cmp.Or(string(s.OS), unknownWord)), Release: text(s.Release),
 		Modules: tally{N: len(s.Modules)}, Loading: loadingWord(s), Complete: s.Err() == nil}
 	if err := s.ListErr(""); err != nil {
 		h.Modules.Maybe, h.ThirdParty.Maybe, h.Unsigned.Maybe, h.Complete = true, true, true, false
@@ -194,7 +198,7 @@ func (r *Report) kinds(m *lkm.Module, h *host) (words []string, alarm bool) {
 	default:
 		t.changedMaybe++
 	}
-	if m.Windows != nil && len(m.Windows.Blocked) > 0 {
+	if listed(m) {
 		t.listed++
 		words, alarm = append(words, "listed"), true
 	}
@@ -202,6 +206,22 @@ func (r *Report) kinds(m *lkm.Module, h *host) (words []string, alarm bool) {
 		words = append(words, "problem")
 	}
 	return words, alarm
+}
+
+// hint is the strength of a rule that only names a driver, or what it imports: windows.StrengthHint.
+const hint = "hint"
+
+// listed reports whether a block list has the driver, and not only its name.
+func listed(m *lkm.Module) bool {
+	if m.Windows == nil {
+		return false
+	}
+	for i := range m.Windows.Blocked {
+		if m.Windows.Blocked[i].Strength != hint {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Report) module(m *lkm.Module, n int32, h *host) {
@@ -260,7 +280,11 @@ func (r *Report) found(m *lkm.Module, n int32) {
 	}
 	if m.Windows != nil {
 		for _, b := range m.Windows.Blocked {
-			add("on the block list "+text(b.List), "bad", cmp.Or(b.Name, b.Rule))
+			if b.Strength == hint {
+				add("named like one on the block list "+text(b.List), "warn", cmp.Or(b.Name, b.Rule))
+			} else {
+				add("on the block list "+text(b.List), "bad", cmp.Or(b.Name, b.Rule))
+			}
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
+	"github.com/kernelext/kernelext/windows"
 )
 
 func pageOf(t testing.TB, snapshots ...*lkm.Snapshot) string {
@@ -241,4 +242,26 @@ func BenchmarkThousandHosts(b *testing.B) {
 		}
 	}
 	b.ReportAllocs()
+}
+
+// A driver that only has the name of one on a block list is not on it; an image is not this machine.
+func TestHints(t *testing.T) {
+	hinted := windows.BlockMatch{List: "L", Rule: "r", Strength: windows.StrengthHint}
+	strong := windows.BlockMatch{List: "L", Rule: "s", Strength: windows.StrengthWeak}
+	for want, list := range map[int][]windows.BlockMatch{0: {hinted}, 1: {hinted, strong}} {
+		r := New()
+		r.Add(&lkm.Snapshot{Live: lkm.No, Modules: []lkm.Module{{Name: "a.sys", Windows: &windows.Driver{Blocked: list}}}})
+		bad := 0
+		for _, f := range r.shownFindings() {
+			if f.Class == "bad" {
+				bad++
+			}
+		}
+		if r.totals.listed != want || bad != want || len(r.shownFindings()) != len(list) {
+			t.Errorf("%d on the list, %d bad of %+v, want %d", r.totals.listed, bad, r.shownFindings(), want)
+		}
+		if h := r.hosts[0]; h.Name != "this image" || h.OS != "unknown" {
+			t.Errorf("%+v", h)
+		}
+	}
 }
