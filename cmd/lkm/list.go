@@ -458,6 +458,12 @@ func (f *filter) matchName(m *lkm.Module) lkm.Tri {
 	if !ok && isKld(m) {
 		ok, _ = path.Match(f.name, strings.TrimSuffix(m.Name, ".ko"))
 	}
+	if !ok && m.Windows != nil { // its names fold letters
+		name, pattern := strings.ToLower(m.Name), strings.ToLower(f.name)
+		if ok, _ = path.Match(pattern, name); !ok {
+			ok, _ = path.Match(pattern, strings.TrimSuffix(name, ".sys"))
+		}
+	}
 	return lkm.TriOf(ok)
 }
 

@@ -21,6 +21,9 @@ func (m *machine) each(ctx context.Context, r *Rule, scope lkm.Scope) {
 		m.unknown(r, "", missing)
 		return
 	}
+	if at := slices.IndexFunc(r.Modules, m.fileName); at >= 0 {
+		missing = errors.Join(missing, errFileName(r.Modules[at]))
+	}
 	if r.Kind == BlockListed {
 		missing = errors.Join(missing, m.blockList(snap))
 	}
@@ -71,9 +74,9 @@ func undecidedText(n, all int, why string, names []string) string {
 func (m *machine) module(r *Rule, patterns *matcher, mod *lkm.Module) Row {
 	switch r.Kind {
 	case Allow:
-		return failIf(!m.matchName(patterns, mod.Name), "", "not in the list of what is allowed")
+		return failIf(!m.matchName(patterns, mod.Name, r.Kind), "", "not in the list of what is allowed")
 	case Deny:
-		return failIf(m.matchName(patterns, mod.Name), "", "in the list of what is denied")
+		return failIf(m.matchName(patterns, mod.Name, r.Kind), "", "in the list of what is denied")
 	case ThirdParty:
 		return thirdParty(mod)
 	case Unsigned:

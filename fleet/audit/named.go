@@ -11,6 +11,10 @@ import (
 
 // named answers a rule about one module that it names.
 func (m *machine) named(ctx context.Context, r *Rule, name string) {
+	if m.fileName(name) {
+		m.unknown(r, name, errFileName(name))
+		return
+	}
 	if m.System == nil {
 		m.add(r, m.namedInList(ctx, r, name))
 		return
@@ -115,7 +119,7 @@ func loadedRow(name string, v *lkm.Verdict) Row {
 	return row
 }
 
-// states returns the states of the modules of a snapshot whose code is in the kernel, by folded name.
+// states returns the states of the modules of a snapshot whose code is in the kernel, by folded name without its suffix.
 func (m *machine) states() map[string]lkm.State {
 	if m.held != nil {
 		return m.held
@@ -124,10 +128,10 @@ func (m *machine) states() map[string]lkm.State {
 	for i := range m.Snapshot.Modules {
 		switch mod := &m.Snapshot.Modules[i]; mod.State {
 		case lkm.StateLoaded, lkm.StateLoading, lkm.StateUnloading:
-			m.held[m.fold(mod.Name)] = lkm.StateLoaded
+			m.held[m.bare(m.fold(mod.Name))] = lkm.StateLoaded
 		case lkm.StateBuiltin:
-			if m.held[m.fold(mod.Name)] == "" {
-				m.held[m.fold(mod.Name)] = lkm.StateBuiltin
+			if at := m.bare(m.fold(mod.Name)); m.held[at] == "" {
+				m.held[at] = lkm.StateBuiltin
 			}
 		}
 	}
@@ -141,7 +145,7 @@ func (m *machine) namedInList(ctx context.Context, r *Rule, name string) Row {
 	if r.Kind == MustNotLoad {
 		row.Status = Fail
 	}
-	switch state := m.states()[m.fold(name)]; {
+	switch state := m.states()[m.bare(m.fold(name))]; {
 	case state == lkm.StateLoaded:
 		row.Effective, row.Because = string(fact.VerdictLoaded), "in the list of loaded modules"
 	case state == lkm.StateBuiltin:

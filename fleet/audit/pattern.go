@@ -3,9 +3,12 @@
 package audit
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // A matcher is a list of patterns in a form whose cost does not grow with the number of those that are plain names.
@@ -26,7 +29,7 @@ func newMatcher(patterns []string, fold func(string) string) *matcher {
 	}
 	for _, p := range patterns {
 		add(p)
-		if fold != nil && fold(p) != p && !strings.Contains(p, "[") { // a range such as [a-z] keeps its dash
+		if fold != nil && fold(p) != p {
 			add(fold(p))
 		}
 	}
@@ -72,4 +75,79 @@ func plain(pattern string) (name string, ok bool) {
 		b = append(b, pattern[i])
 	}
 	return string(b), true
+}
+
+// fold returns a name or a pattern as the machine compares names: Linux takes - for _, Windows small letters for large
+// ones.
+func (m *machine) fold(name string) string {
+	switch m.system() {
+	case fact.Linux:
+		return foldDashes(name)
+	case fact.Windows:
+		return strings.ToLower(name)
+	}
+	return name
+}
+
+// foldDashes replaces - by _, but not in […], where it makes a range.
+func foldDashes(pattern string) string {
+	if !strings.Contains(pattern, "[") {
+		return strings.ReplaceAll(pattern, "-", "_")
+	}
+	b := []byte(pattern)
+	in := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '\\':
+			if i++; i < len(b) && b[i] == '-' && !in {
+				b[i] = '_'
+			}
+		case c == '[' && !in:
+			in = true
+		case c == ']' && in:
+			in = false
+		case c == '-' && !in:
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+// bare returns a name without the suffix of its file where the system's names have one.
+func (m *machine) bare(name string) string {
+	suffix := ""
+	switch m.system() {
+	case fact.FreeBSD, fact.DragonFly:
+		suffix = ".ko"
+	case fact.Windows:
+		suffix = ".sys"
+	}
+	return strings.TrimSuffix(name, suffix)
+}
+
+// matchName reports whether a module's name matches one of the patterns, with or without its file's suffix. A pattern
+// of what is allowed is of the whole name: *fs allows no zfs.ko.
+func (m *machine) matchName(patterns *matcher, name string, kind Kind) bool {
+	folded := m.fold(name)
+	if patterns.match(folded) || patterns.match(name) {
+		return true
+	}
+	bare := m.bare(folded)
+	return bare != folded && (patterns.names[bare] || kind == Deny && patterns.match(bare))
+}
+
+// fileName reports whether a name of Linux is that of a module's file. The kernel and modprobe know no module under it,
+// so that it says nothing that they do not.
+func (m *machine) fileName(name string) bool {
+	if m.system() != fact.Linux {
+		return false
+	}
+	return slices.ContainsFunc([]string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"}, func(suffix string) bool {
+		return strings.HasSuffix(name, suffix) && !strings.Contains(name, "/")
+	})
+}
+
+// errFileName is why a rule that names a file is not answered.
+func errFileName(name string) error {
+	return fmt.Errorf("%s is the name of a file: a module of Linux has none of its suffixes", name)
 }

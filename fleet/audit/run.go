@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -108,7 +107,7 @@ type machine struct {
 	*Target
 	snaps map[lkm.Scope]taken
 	conf  *config
-	held  map[string]lkm.State // by folded name; nil until it is asked for
+	held  map[string]lkm.State // by folded name without its suffix; nil until it is asked for
 	rows  []Row
 	// release is the kernel release of what was read.
 	release string
@@ -233,16 +232,3 @@ func (m *machine) unknown(r *Rule, subject string, err error) {
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-// fold returns a name as the machine compares names: Linux takes - for _.
-func (m *machine) fold(name string) string {
-	if m.system() == fact.Linux {
-		return strings.ReplaceAll(name, "-", "_")
-	}
-	return name
-}
-
-// matchName reports whether a module's name matches one of the patterns.
-func (m *machine) matchName(patterns *matcher, name string) bool {
-	return patterns.match(m.fold(name)) || patterns.match(name)
-}

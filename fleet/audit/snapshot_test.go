@@ -100,3 +100,48 @@ func TestDiscrepanciesUnread(t *testing.T) {
 		sys.Close()
 	}
 }
+
+// A name in a rule is compared as the system compares names, with its file's suffix or without; one that no module of
+// the system can have is no pass.
+func TestNamesOfSystems(t *testing.T) {
+	for _, c := range []struct {
+		os            lkm.OS
+		module        string
+		pattern       string
+		deny, allowed audit.Status
+	}{
+		{lkm.Windows, "FLTMGR.SYS", "fltmgr.sys", audit.Fail, audit.Pass},
+		{lkm.Windows, "fltmgr.sys", "FltMgr", audit.Fail, audit.Pass},
+		{lkm.Windows, "fltmgr.sys", "FLT*", audit.Fail, audit.Pass},
+		{lkm.Windows, "fltmgr.sys", "*mgr", audit.Fail, audit.Fail},
+		{lkm.Windows, "fltmgr.sys", "flt", audit.Pass, audit.Fail},
+		{lkm.FreeBSD, "zfs.ko", "zfs", audit.Fail, audit.Pass},
+		{lkm.FreeBSD, "zfs.ko", "zfs.ko", audit.Fail, audit.Pass},
+		{lkm.FreeBSD, "zfs.ko", "*fs", audit.Fail, audit.Fail},
+		{lkm.FreeBSD, "zfs.ko", "ZFS", audit.Pass, audit.Fail},
+		{lkm.Linux, "usb_storage", "usb-storage", audit.Fail, audit.Pass},
+		{lkm.Linux, "usb_storage", "usb-st[a-p]rage", audit.Fail, audit.Pass},
+		{lkm.Linux, "usb_storage", `usb\-st[n\-o]rage`, audit.Fail, audit.Pass},
+		{lkm.Linux, "udf", "udf.ko", audit.Unknown, audit.Fail},
+		{lkm.Linux, "udf", "*.ko.xz", audit.Unknown, audit.Fail},
+		{lkm.Darwin, "com.a", "com.A", audit.Pass, audit.Fail},
+	} {
+		m := lkm.Module{ID: c.module, Name: c.module, State: lkm.StateLoaded}
+		s := &lkm.Snapshot{OS: c.os, Modules: []lkm.Module{m}, Live: lkm.Yes}
+		for _, name := range []string{linux.SourceModules, "system_modules", "kldstat", "kmutil"} {
+			s.Sources = append(s.Sources, lkm.Source{Name: name, Outcome: lkm.OutcomeOK})
+		}
+		for kind, want := range map[audit.Kind]audit.Status{audit.Deny: c.deny, audit.Allow: c.allowed} {
+			rules := &audit.Rules{Rules: []audit.Rule{{ID: "a", Kind: kind, Modules: []string{c.pattern}}}}
+			if r := run(t, audit.Options{}, []audit.Target{{Snapshot: s}}, rules); r.Worst() != want {
+				t.Errorf("%s %s of %s: %+v, want %s", kind, c.pattern, c.module, r.Rows, want)
+			}
+		}
+	}
+	rules := notLoad("", "cramfs.ko", "cramfs.ko.zst")
+	for _, row := range run(t, audit.Options{}, []audit.Target{image(t, root(nil))}, rules).Rows {
+		if row.Status != audit.Unknown || !strings.Contains(row.Because, "is the name of a file") {
+			t.Errorf("%+v", row)
+		}
+	}
+}

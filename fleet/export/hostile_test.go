@@ -106,7 +106,8 @@ func TestHostileMetrics(t *testing.T) {
 
 // Of an image nothing says how many loaded modules are left out.
 func TestInfoOfAnImage(t *testing.T) {
-	s := &lkm.Snapshot{OS: lkm.Linux, Live: lkm.No, Sources: []lkm.Source{{Name: "modules_dir", Outcome: lkm.OutcomeOK}}}
+	disk := lkm.Source{Name: "modules_dir", Outcome: lkm.OutcomeOK}
+	s := &lkm.Snapshot{OS: lkm.Linux, Live: lkm.No, Sources: []lkm.Source{disk}}
 	for _, m := range export.Metrics([]*lkm.Snapshot{s}, 100) {
 		if strings.HasPrefix(m.Name, "kernel_extension_info") {
 			t.Errorf("%s: %v", m.Name, m.Samples)

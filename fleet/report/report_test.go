@@ -250,7 +250,8 @@ func TestHints(t *testing.T) {
 	strong := windows.BlockMatch{List: "L", Rule: "s", Strength: windows.StrengthWeak}
 	for want, list := range map[int][]windows.BlockMatch{0: {hinted}, 1: {hinted, strong}} {
 		r := New()
-		r.Add(&lkm.Snapshot{Live: lkm.No, Modules: []lkm.Module{{Name: "a.sys", Windows: &windows.Driver{Blocked: list}}}})
+		driver := lkm.Module{Name: "a.sys", Windows: &windows.Driver{Blocked: list}}
+		r.Add(&lkm.Snapshot{Live: lkm.No, Modules: []lkm.Module{driver}})
 		bad := 0
 		for _, f := range r.shownFindings() {
 			if f.Class == "bad" {
