@@ -270,8 +270,8 @@ func TestHints(t *testing.T) {
 // Names of Windows fold letters, and go without their suffix.
 func TestListNameOfWindows(t *testing.T) {
 	for _, name := range []string{"fltmgr.sys", "FltMgr", "fltm*", "FLTMGR.SYS"} {
-		out, stderr, code := runLkm(t, "list", "--tape", "demo:synthetic-windows11-admin", "--format", "csv", "--fields",
-			"name", "--name", name)
+		out, stderr, code := runLkm(t, "list", "--tape", "demo:synthetic-windows11-admin", "--format", "csv",
+			"--fields", "name", "--name", name)
 		if code != 0 || out != "name\nFLTMGR.SYS\n" {
 			t.Errorf("%s: %d, %q, %q", name, code, out, stderr)
 		}

@@ -119,7 +119,8 @@ func loadedRow(name string, v *lkm.Verdict) Row {
 	return row
 }
 
-// states returns the states of the modules of a snapshot whose code is in the kernel, by folded name without its suffix.
+// states returns the states of the modules of a snapshot whose code is in the kernel, by folded name, without its
+// suffix.
 func (m *machine) states() map[string]lkm.State {
 	if m.held != nil {
 		return m.held

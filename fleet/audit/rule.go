@@ -93,8 +93,8 @@ type Rule struct {
 	// Scope says which modules the rule is about: loaded or installed. Empty is loaded for a running machine or a
 	// snapshot of one, installed for an image.
 	Scope lkm.Scope `json:"scope,omitzero"`
-	// Modules are names, of allow and deny patterns with * ? and […]. On Linux - and _ are the same, on Windows small and
-	// large letters. The suffix of a file, .ko on FreeBSD and .sys on Windows, may be left out of a name.
+	// Modules are names, of allow and deny patterns with * ? and […]. On Linux - and _ are the same, on Windows small
+	// and large letters. The suffix of a file, .ko on FreeBSD and .sys on Windows, may be left out of a name.
 	Modules []string `json:"modules,omitzero"`
 	// Signers are patterns of the names of signers, for unknown_signer; empty is every signer of a key that the
 	// machine trusts.

@@ -56,7 +56,8 @@ func packageOf(m *lkm.Module) lkm.Package {
 
 func comparePackages(a, b lkm.Package) int {
 	return cmp.Or(cmp.Compare(packageText(a), packageText(b)), cmp.Compare(a.Manager, b.Manager),
-		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.Vendor, b.Vendor))
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Arch, b.Arch),
+		cmp.Compare(a.Vendor, b.Vendor))
 }
 
 // packageText names a package.

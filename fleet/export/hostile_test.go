@@ -17,7 +17,8 @@ import (
 func hostile() *lkm.Snapshot {
 	s := &lkm.Snapshot{OS: lkm.Linux, Release: strings.Repeat("6", 2000),
 		Sources: []lkm.Source{{Name: "proc_modules", Outcome: lkm.OutcomeOK}}}
-	for _, id := range []string{"", "", "kernel", "kernel", "kernel#1", "package:unknown", "a", "a", "a#5", "b\xff", "b\xfe"} {
+	for _, id := range []string{"", "", "kernel", "kernel", "kernel#1", "package:unknown", "a", "a", "a#5",
+		"b\xff", "b\xfe"} {
 		m := lkm.Module{ID: id, Name: id, State: lkm.StateLoaded, Version: strings.Repeat("é", 1025),
 			Requires: []string{"a", "", "kernel", "in", "package:unknown", "gone"}}
 		m.Hashes.SHA256 = "zz"
