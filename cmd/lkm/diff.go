@@ -62,11 +62,7 @@ func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
 
 // snapshot reads a snapshot or a tape, or looks at this machine.
 func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) {
-	if name == thisMachine || strings.HasPrefix(name, "demo:") {
-		if name != thisMachine {
-			a.flags.tape = name
-			defer func() { a.flags.tape = "" }()
-		}
+	if name == thisMachine {
 		sys, err := a.open(0)
 		if err != nil {
 			return nil, err
@@ -74,11 +70,34 @@ func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) 
 		defer sys.Close()
 		return snapshotOf(ctx, name, sys)
 	}
+	if strings.HasPrefix(name, "demo:") {
+		return a.demo(ctx, name)
+	}
 	s, t, err := a.readRecord(name)
 	if s != nil || err != nil {
 		return s, err
 	}
 	return replayed(ctx, name, t)
+}
+
+// demo is the snapshot of a tape that comes with lkm, with the details that the flags ask for. Those that name the
+// machine of the command are not about it.
+func (a *app) demo(ctx context.Context, name string) (*lkm.Snapshot, error) {
+	t, err := a.openTape(name)
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	o.HostRoot, o.OS, o.Kernel = "", "", ""
+	sys, err := replay(t, o)
+	if err != nil {
+		return nil, err
+	}
+	defer sys.Close()
+	return snapshotOf(ctx, name, sys)
 }
 
 // replayed is the snapshot of a tape, with the details that it was recorded with.

@@ -50,9 +50,7 @@ For ansible make /etc/ansible/facts.d/lkm.fact an executable script, for Puppet 
 	}
 	c.Flags().StringVar(&prefix, "prefix", "lkm_", "put `TEXT` before the name of each fact")
 	a.commonFlags(c)
-	for _, unused := range []string{"format", "fields", "verbose"} {
-		c.Flags().Lookup(unused).Hidden = true
-	}
+	ignore(c, "json", "format", "fields", "verbose")
 	return c
 }
 

@@ -54,6 +54,22 @@ func TestWatchAndMirror(t *testing.T) {
 	}
 }
 
+// A tape that a flag compares with is not the machine that the command is about.
+func TestOtherTapes(t *testing.T) {
+	const own, other = "demo:synthetic-debian-root", "demo:debian-6.12-cloud-root"
+	image := checkImage(t, nil)
+	for call, want := range map[string]string{
+		"watch --tape " + own + " --since " + other:                                         `"release":"6.1.0-56-amd64"`,
+		"watch --tape " + own + " --since " + own:                                           `"added":[]`,
+		"audit --rules cis-debian-12 --format csv --tape " + own + " --baseline " + other:   "6.1.0-56-amd64",
+		"audit --rules cis-debian-12 --format csv --root " + image + " --baseline " + other: "UNKNOWN,baseline,",
+	} {
+		if _, out, errs := lkmRun(t, "", strings.Fields(call)...); !strings.Contains(out, want) {
+			t.Errorf("lkm %s: %.600s %s", call, out, errs)
+		}
+	}
+}
+
 // A gap and a line that is not an event are reported, and cost no other host.
 func TestMirrorReportsGaps(t *testing.T) {
 	snap := &lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{}, Sources: []lkm.Source{}}

@@ -73,7 +73,11 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 	}
 	switch {
 	case failed != nil:
-		return errors.Join(failed...)
+		a.stdout.Flush()
+		for _, err := range failed {
+			a.note(err)
+		}
+		return exit(exitFatal)
 	case missing:
 		return exit(exitFatal)
 	}

@@ -213,7 +213,7 @@ func (a *app) writeText(label string, indent int, text string) {
 		lines = words(text, max(a.out.width-indent, wrapWidth))
 	}
 	below := lines[1:]
-	if strings.TrimSpace(label) == "" && a.out.width > 0 {
+	if label != "" && strings.TrimSpace(label) == "" && a.out.width > 0 {
 		below = lines
 	} else {
 		fmt.Fprintln(a.stdout, strings.TrimRight(label+lines[0], " "))

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,8 +76,11 @@ func inOurWords(c *cobra.Command) {
 
 // checkUsage checks the number of arguments, and that no flags are given that exclude each other.
 func checkUsage(c *cobra.Command, args []string, count cobra.PositionalArgs) error {
-	if err := excluded(c); err != nil {
+	if err := cmp.Or(excluded(c), withoutValue(c), withoutEffect(c)); err != nil {
 		return err
+	}
+	if slices.Contains(args, "") {
+		return misuse(c, "%s: an argument is empty", c.Name())
 	}
 	if count == nil || count(c, args) == nil {
 		return nil
@@ -107,6 +111,51 @@ func excluded(c *cobra.Command) (err error) {
 					err = misuse(c, "--%s and --%s exclude each other", f.Name, o.Name)
 				}
 			}
+		}
+	})
+	return err
+}
+
+// withoutValue returns an error for a flag whose value is empty, as that of a variable which is not set: without it the
+// question would be another one, of another machine. Only the prefix of facts may be empty.
+func withoutValue(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "prefix" ||
+			f.Value.Type() == "stringSlice" && f.Value.String() == "[]"
+		if empty && err == nil {
+			err = misuse(c, "--%s: its value is empty", f.Name)
+		}
+	})
+	return err
+}
+
+// ignored is the annotation of a flag that a command has and does not use. Its value is the one that says what the
+// command does anyway; empty if there is none.
+const ignored = "lkm_ignored"
+
+// ignore hides flags of a command that are without effect there, and makes them an error. Format is the one in which
+// it prints.
+func ignore(c *cobra.Command, format string, names ...string) {
+	for _, name := range names {
+		f := c.Flags().Lookup(name)
+		f.Hidden = true
+		f.Annotations = map[string][]string{ignored: {""}}
+		if name == "format" {
+			f.Annotations[ignored][0] = format
+		}
+	}
+}
+
+// withoutEffect returns an error for a flag that the command does not use.
+func withoutEffect(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		does, ok := f.Annotations[ignored]
+		switch {
+		case !ok || err != nil || does[0] != "" && f.Value.String() == does[0]:
+		case does[0] != "":
+			err = misuse(c, "%s prints %s, and not --format %s", c.Name(), does[0], f.Value)
+		default:
+			err = misuse(c, "--%s is without effect on %s", f.Name, c.Name())
 		}
 	})
 	return err

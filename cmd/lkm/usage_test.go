@@ -48,6 +48,21 @@ func TestUsage(t *testing.T) {
 		"list \x1b[2J":                `--name '\x1b[2J'`,
 		"list --installed --color":    "--color wants a value: WHEN: ",
 		"sources --plan --format txt": "--format",
+		"watch --heartbeat -1s":       "--heartbeat -1s is negative\nusage: lkm watch",
+		"watch --interval -1ns":       "--interval -1ns is negative",
+		"watch --buffer -1":           "--buffer -1 is negative",
+		"watch --format csv":          "watch prints jsonl, and not --format csv",
+		"watch --strict":              "--strict is without effect on watch",
+		"watch --kernel 6.1":          "--kernel is without effect on watch",
+		"facts --format csv":          "facts prints json, and not --format csv",
+		"facts --fields name":         "--fields is without effect on facts",
+		"watch --since ./nowhere":     "--since: stat ./nowhere: no such file or directory",
+		"check udf --root=":           "--root: its value is empty\nusage: lkm check",
+		"check udf --tape=":           "--tape: its value is empty",
+		"list --keys=":                "--keys: its value is empty",
+		"audit --rules=":              "--rules: its value is empty",
+		"watch --since=":              "--since: its value is empty",
+		"mirror --output=":            "--output: its value is empty",
 	} {
 		code, stdout, stderr := lkmRun(t, "", strings.Fields(call)...)
 		if code != exitFatal || stdout != "" || !strings.HasPrefix(stderr, "lkm: ") || !strings.Contains(stderr, want) {
@@ -158,6 +173,33 @@ func TestExitOfUnknown(t *testing.T) {
 	} {
 		if code, out, errs := lkmRun(t, "", c.args...); code != c.want {
 			t.Errorf("%q: exit %d, want %d\n%s%s", c.args, code, c.want, out, errs)
+		}
+	}
+}
+
+// TestEmptyArguments: an empty argument, as that of a variable that is not set, is no name.
+func TestEmptyArguments(t *testing.T) {
+	for _, args := range [][]string{{"info", ""}, {"check", "udf", ""}, {"resolve", ""}, {"plan", ""}, {"tree", ""},
+		{"upgrade", ""}, {"facts", ""}, {"diff", "", "live"}, {"mirror", ""}, {"tape", ""}, {"import", ""}} {
+		code, out, errs := lkmRun(t, "", args...)
+		if code != exitFatal || out != "" || !strings.Contains(errs, "an argument is empty") {
+			t.Errorf("lkm %q: exit %d, %s%s", args, code, out, errs)
+		}
+	}
+	code, out, _ := lkmRun(t, "", "facts", "--prefix=", "--format=json", "--tape", "demo:synthetic-debian-root")
+	if code != 0 || !strings.Contains(out, `"loaded"`) {
+		t.Errorf("an empty prefix: exit %d, %s", code, out)
+	}
+}
+
+// TestEachErrorHasItsLine: an error of one argument is a line of its own.
+func TestEachErrorHasItsLine(t *testing.T) {
+	for _, word := range []string{"resolve", "plan"} {
+		_, _, errs := lkmRun(t, "", word, "one", "two", "--tape", "demo:synthetic-aix")
+		lines := strings.SplitAfter(errs, "\n")
+		if len(lines) != 3 || !strings.Contains(lines[0], "one") || !strings.Contains(lines[1], "two") ||
+			strings.Count(errs, "lkm: ") != 2 {
+			t.Errorf("lkm %s: %q", word, errs)
 		}
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,15 @@ with everything (--refresh) mends.
 With --since the baseline is only the difference from FILE, a snapshot that the receiver has already.
 A recorded machine (--tape) does not change: its watch ends after the first line.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.runWatch(c.Context(), o, since) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			for name, negative := range map[string]bool{"interval": o.Interval < 0, "max-age": o.MaxAge < 0,
+				"heartbeat": o.Heartbeat < 0, "refresh": o.Refresh < 0, "buffer": o.Buffer < 0} {
+				if negative {
+					return misuse(c, "--%s %s is negative", name, c.Flag(name).Value)
+				}
+			}
+			return a.runWatch(c.Context(), o, since)
+		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
@@ -41,9 +50,7 @@ A recorded machine (--tape) does not change: its watch ends after the first line
 	f.BoolVar(&o.PollOnly, "poll", false, "compare lists only; do not read the kernel's events")
 	f.IntVar(&o.Buffer, "buffer", 0, "`BYTES` of events that the kernel keeps for us (0: 1 MiB)")
 	a.commonFlags(c)
-	for _, unused := range []string{"format", "fields", "strict", "verbose", "kernel"} {
-		f.MarkHidden(unused)
-	}
+	ignore(c, "jsonl", "format", "fields", "strict", "verbose", "kernel")
 	return c
 }
 
@@ -51,7 +58,7 @@ func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions, since string) er
 	if since != "" {
 		s, err := a.snapshot(ctx, since)
 		if err != nil {
-			return err
+			return fmt.Errorf("--since: %w", err)
 		}
 		o.Since = s
 	}
