@@ -148,5 +148,10 @@ func writeOption(line func(string, ...any), f *pflag.Flag) {
 	if word != "" {
 		name += `=\fI` + roff(strings.ToUpper(word)) + `\fR`
 	}
+	switch f.DefValue {
+	case "", "0", "0s", "false", "[]":
+	default:
+		usage += " (default " + f.DefValue + ")"
+	}
 	line(".TP\n%s\n%s", name, roff(usage))
 }

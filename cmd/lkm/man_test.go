@@ -119,6 +119,12 @@ func TestManualPages(t *testing.T) {
 			t.Errorf("no %s in lkm-list.1", want)
 		}
 	}
+	watch, _ := os.ReadFile(filepath.Join(dir, "lkm-watch.1"))
+	for _, want := range []string{"whether something changed (default 1s)", "least this often (default 5m0s)"} {
+		if !strings.Contains(string(watch), want) {
+			t.Errorf("no %q in lkm-watch.1", want)
+		}
+	}
 	if !strings.Contains(string(root), `\fBlkm\-discrepancies\fR(1)`) || !strings.Contains(string(root), "lsmod") {
 		t.Error("lkm.1 does not name what there is")
 	}

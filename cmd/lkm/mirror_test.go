@@ -58,11 +58,12 @@ func TestWatchAndMirror(t *testing.T) {
 func TestOtherTapes(t *testing.T) {
 	const own, other = "demo:synthetic-debian-root", "demo:debian-6.12-cloud-root"
 	image := checkImage(t, nil)
+	audit := "audit --rules cis-debian-12 --format csv --baseline " + other
 	for call, want := range map[string]string{
-		"watch --tape " + own + " --since " + other:                                         `"release":"6.1.0-56-amd64"`,
-		"watch --tape " + own + " --since " + own:                                           `"added":[]`,
-		"audit --rules cis-debian-12 --format csv --tape " + own + " --baseline " + other:   "6.1.0-56-amd64",
-		"audit --rules cis-debian-12 --format csv --root " + image + " --baseline " + other: "UNKNOWN,baseline,",
+		"watch --tape " + own + " --since " + other: `"release":"6.1.0-56-amd64"`,
+		"watch --tape " + own + " --since " + own:   `"added":[]`,
+		audit + " --tape " + own:                    "6.1.0-56-amd64",
+		audit + " --root " + image:                  "UNKNOWN,baseline,",
 	} {
 		if _, out, errs := lkmRun(t, "", strings.Fields(call)...); !strings.Contains(out, want) {
 			t.Errorf("lkm %s: %.600s %s", call, out, errs)
