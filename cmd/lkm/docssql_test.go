@@ -11,7 +11,8 @@ import (
 )
 
 // firstEvents are the events of two hosts that run for weeks: web1 has the module a first, b comes to db1 before it
-// comes to web1, and web1's last heartbeat and its second baseline are younger than all of db1's.
+// comes to web1, and web1's last heartbeat and its second baseline are younger than what db1 loads. The last watch of db1
+// begins with what is new since a snapshot.
 const firstEvents = `
 {"stream":"w","seq":1,"host":"web1","type":"baseline","at":"2026-11-01T00:00:00Z","snapshot":{"modules":[{"id":"a"}]}}
 {"stream":"d","seq":1,"host":"db1","type":"baseline","at":"2026-11-10T00:00:00Z","snapshot":{"modules":[{"id":"a"}]}}
@@ -21,6 +22,7 @@ const firstEvents = `
 {"stream":"d","seq":3,"host":"db1","type":"unload","id":"b","at":"2026-11-14T00:00:00Z","before":{"id":"b"}}
 {"stream":"w","seq":4,"host":"web1","type":"heartbeat","at":"2026-11-20T00:00:00Z","counts":{"modules":3}}
 {"stream":"x","seq":1,"host":"web1","type":"baseline","at":"2026-11-21T00:00:00Z","snapshot":{"modules":[{"id":"a"}]}}
+{"stream":"y","seq":1,"host":"db1","type":"baseline","at":"2026-11-22T00:00:00Z","delta":{"added":[{"id":"d"}]}}
 `
 
 // TestFirstOfFleet runs the page's query for what appeared first where on watches of several events.
@@ -47,7 +49,7 @@ func TestFirstOfFleet(t *testing.T) {
 	c.Stdin = strings.NewReader(scripts["modules.sql"] + ".mode ascii\n.separator \"\\037\" \"\\n\"\n" +
 		".import events.jsonl events\n.import hosts.jsonl hosts\n.mode list\n.separator \"|\"\n" + scripts["first.sql"])
 	out, err := c.CombinedOutput()
-	want := "c|web1|2026-11-13T00:00:00Z\nb|db1|2026-11-11T00:00:00Z\na|web1|2026-11-01T00:00:00Z\n"
+	want := "d|db1|2026-11-22T00:00:00Z\nc|web1|2026-11-13T00:00:00Z\nb|db1|2026-11-11T00:00:00Z\na|web1|2026-11-01T00:00:00Z\n"
 	if err != nil || string(out) != want {
 		t.Errorf("%v:\n%swant\n%s", err, out, want)
 	}
