@@ -131,10 +131,23 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	for _, s := range snapshots {
 		incomplete = append(incomplete, a.notListed(s), a.notExported(format, o, s), s.Err())
 	}
+	if format == "prometheus" {
+		a.noteTwins(snapshots)
+	}
 	if lost {
 		return exit(exitFatal)
 	}
 	return a.strictly(errors.Join(incomplete...))
+}
+
+// noteTwins prints which hosts have several snapshots: of these the metrics are the last one's.
+func (a *app) noteTwins(snapshots []*lkm.Snapshot) {
+	count := make(map[string]int)
+	for _, s := range snapshots {
+		if count[s.Host]++; count[s.Host] == 2 {
+			fmt.Fprintf(a.stderr, "lkm: several snapshots of host %q: the last one counts\n", escape.Text(s.Host))
+		}
+	}
 }
 
 // notListed prints that a snapshot's list may lack modules, which a form without a place for it does not say, and

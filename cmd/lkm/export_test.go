@@ -123,3 +123,16 @@ func TestExportNothing(t *testing.T) {
 		t.Errorf("every module of a disk: exit %d, %q", code, errs)
 	}
 }
+
+// Samples of one host cannot be there twice: that a snapshot is left out is said, once for each host.
+func TestExportTwins(t *testing.T) {
+	text := `{"schema":0,"os":"linux","live":"yes","modules":[],"sources":[{"name":"proc_modules","outcome":"ok"}]}`
+	a, b := writeTemp(t, "x.json", text), writeTemp(t, "x.json", text)
+	code, _, errs := lkmRun(t, "", "export", "prometheus", a, b, b)
+	if code != 0 || errs != "lkm: several snapshots of host \"x\": the last one counts\n" {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	if _, _, errs = lkmRun(t, "", "export", "ecs", a, b); errs != "" {
+		t.Errorf("ecs: %q", errs)
+	}
+}
