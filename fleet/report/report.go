@@ -244,7 +244,7 @@ func (r *Report) module(m *lkm.Module, n int32, h *host) {
 		}
 		r.rows[key] = at
 	}
-	at.hosts = append(at.hosts, n)
+	at.hosts = withHost(at.hosts, n)
 	r.found(m, n)
 }
 
@@ -252,7 +252,7 @@ func (r *Report) module(m *lkm.Module, n int32, h *host) {
 func (r *Report) found(m *lkm.Module, n int32) {
 	add := func(what, class, evidence string) {
 		key := findingKey{what, class, text(m.Name), text(evidence)}
-		r.findings[key] = append(r.findings[key], n)
+		r.findings[key] = withHost(r.findings[key], n)
 	}
 	switch m.Signature.Status {
 	case lkm.SignatureInvalid:
@@ -289,14 +289,17 @@ func (r *Report) found(m *lkm.Module, n int32) {
 	}
 }
 
+// withHost adds a host, the last one of all, once.
+func withHost(hosts []int32, n int32) []int32 {
+	if len(hosts) > 0 && hosts[len(hosts)-1] == n {
+		return hosts
+	}
+	return append(hosts, n)
+}
+
 // missed adds what could not be read.
 func (r *Report) missed(s *lkm.Snapshot, n int32) {
-	add := func(key unreadKey) {
-		hosts := r.unread[key]
-		if len(hosts) == 0 || hosts[len(hosts)-1] != n {
-			r.unread[key] = append(hosts, n)
-		}
-	}
+	add := func(key unreadKey) { r.unread[key] = withHost(r.unread[key], n) }
 	for _, src := range s.Sources {
 		if src.Incomplete() {
 			add(unreadKey{text(src.Name), text(string(src.Outcome)), text(string(src.Code))})

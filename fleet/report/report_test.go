@@ -266,3 +266,22 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+// A host that has a module twice is one host.
+func TestOneHostOnce(t *testing.T) {
+	twice := lkm.Module{ID: "linux_module:a", Name: "a", Signature: lkm.Signature{Status: lkm.SignatureNone}}
+	r := New()
+	for _, host := range []string{"h", "i"} {
+		r.Add(&lkm.Snapshot{OS: lkm.Linux, Host: host, Sources: whole(), Modules: []lkm.Module{twice, twice}})
+	}
+	for _, f := range r.shownFindings() {
+		if f.HostCount != 2 {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, at := range r.rows {
+		if len(at.hosts) != 2 {
+			t.Errorf("%+v", at)
+		}
+	}
+}
