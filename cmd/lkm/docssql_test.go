@@ -11,8 +11,8 @@ import (
 )
 
 // firstEvents are the events of two hosts that run for weeks: web1 has the module a first, b comes to db1 before it
-// comes to web1, and web1's last heartbeat and its second baseline are younger than what db1 loads. The last watch of db1
-// begins with what is new since a snapshot.
+// comes to web1, and web1's last heartbeat and its second baseline are younger than what db1 loads. The last watch of
+// db1 begins with what is new since a snapshot.
 const firstEvents = `
 {"stream":"w","seq":1,"host":"web1","type":"baseline","at":"2026-11-01T00:00:00Z","snapshot":{"modules":[{"id":"a"}]}}
 {"stream":"d","seq":1,"host":"db1","type":"baseline","at":"2026-11-10T00:00:00Z","snapshot":{"modules":[{"id":"a"}]}}
@@ -49,7 +49,8 @@ func TestFirstOfFleet(t *testing.T) {
 	c.Stdin = strings.NewReader(scripts["modules.sql"] + ".mode ascii\n.separator \"\\037\" \"\\n\"\n" +
 		".import events.jsonl events\n.import hosts.jsonl hosts\n.mode list\n.separator \"|\"\n" + scripts["first.sql"])
 	out, err := c.CombinedOutput()
-	want := "d|db1|2026-11-22T00:00:00Z\nc|web1|2026-11-13T00:00:00Z\nb|db1|2026-11-11T00:00:00Z\na|web1|2026-11-01T00:00:00Z\n"
+	want := "d|db1|2026-11-22T00:00:00Z\n" +
+		"c|web1|2026-11-13T00:00:00Z\nb|db1|2026-11-11T00:00:00Z\na|web1|2026-11-01T00:00:00Z\n"
 	if err != nil || string(out) != want {
 		t.Errorf("%v:\n%swant\n%s", err, out, want)
 	}
