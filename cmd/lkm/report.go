@@ -100,6 +100,7 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 func (a *app) addListed(
 	ctx context.Context, page *report.Report, reads iter.Seq[hostRead], args []string, add func(*lkm.Snapshot),
 ) (lost []error, named bool) {
+	isArg := setOf(args)
 	for h := range reads {
 		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
 			h.snapshot, h.err = a.snapshot(ctx, h.name)
@@ -107,7 +108,7 @@ func (a *app) addListed(
 		if h.err != nil {
 			a.note(h.err)
 			page.Failed(hostOfFile(h.name), h.err)
-			lost, named = append(lost, h.err), named || slices.Contains(args, h.name)
+			lost, named = append(lost, h.err), named || isArg[h.name]
 			continue
 		}
 		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(h.name))
@@ -134,15 +135,25 @@ type hostRead struct {
 // readListed reads the files that a folder lists, several at once, in the order of names. It gives nothing for those
 // that args name: one of them may be standard input, a pipe or a machine.
 func readListed(ctx context.Context, names, args []string) iter.Seq[hostRead] {
+	isArg := setOf(args)
 	return parallel.Ordered(ctx, min(runtime.GOMAXPROCS(0), maxReaders), len(names), func() func(int) hostRead {
 		return func(i int) hostRead {
 			h := hostRead{name: names[i]}
-			if !slices.Contains(args, names[i]) {
+			if !isArg[names[i]] {
 				h.snapshot, h.err = readSnapshot(ctx, names[i])
 			}
 			return h
 		}
 	})
+}
+
+// setOf returns the texts as a set.
+func setOf(texts []string) map[string]bool {
+	set := make(map[string]bool, len(texts))
+	for _, s := range texts {
+		set[s] = true
+	}
+	return set
 }
 
 // maxReaders bounds how many snapshots wait in memory for their turn.

@@ -381,6 +381,8 @@ func TestExceptions(t *testing.T) {
 		{audit.Exception{Rule: "r", Subject: "nvidia", Expires: "never"}, "r nvidia fail, r unknown"},
 		{audit.Exception{Rule: "r", Subject: "nvidia", Host: "web", Expires: "2026-11-30"}, "r nvidia fail, r unknown"},
 		{audit.Exception{Rule: "q", Expires: "2026-11-28"}, "r nvidia fail, r unknown, q fail"},
+		{audit.Exception{Rule: "q", Host: "db*", Expires: "2026-11-28"}, "r nvidia fail, r unknown, q fail"},
+		{audit.Exception{Rule: "q", Host: "web", Expires: "2026-11-28"}, "r nvidia fail, r unknown"},
 	} {
 		rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.ThirdParty}},
 			Exceptions: []audit.Exception{c.e}}

@@ -79,12 +79,14 @@ func (x *exceptionIndex) excuse(rows []Row, today time.Time, used map[Exception]
 	}
 }
 
-// stale returns a finding for each exception that has expired and is about no finding: it can go.
-func stale(exceptions []Exception, today time.Time, used map[Exception]bool) []Row {
+// stale returns a finding for each exception that has expired and is about no finding: it can go. One for other hosts
+// than the targets says nothing of these.
+func stale(exceptions []Exception, targets []TargetInfo, today time.Time, used map[Exception]bool) []Row {
 	var rows []Row
 	for i := range exceptions {
 		e := &exceptions[i]
-		if used[*e] || !e.expired(today) {
+		here := func(t TargetInfo) bool { return match([]string{e.Host}, t.Name) }
+		if used[*e] || !e.expired(today) || e.Host != "" && !slices.ContainsFunc(targets, here) {
 			continue
 		}
 		used[*e] = true

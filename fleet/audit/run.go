@@ -71,7 +71,7 @@ func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Repo
 		report.Rows = append(report.Rows, m.rows...)
 	}
 	for _, s := range sets {
-		report.Rows = append(report.Rows, stale(s.Exceptions, o.Today, used)...)
+		report.Rows = append(report.Rows, stale(s.Exceptions, report.Targets, o.Today, used)...)
 	}
 	report.count()
 	return report, nil
