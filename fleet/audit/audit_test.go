@@ -341,6 +341,7 @@ func TestPolicy(t *testing.T) {
 		{Name: "modules_disabled", Value: "1"},
 		{Name: "lockdown", Unknown: true, Code: lkm.CodePermission},
 		{Name: "sig_enforce", Unset: true},
+		{Name: "kexec", Code: lkm.CodePermission},
 	}}
 	rule := func(fact string, values ...string) audit.Rule {
 		return audit.Rule{ID: "r", Kind: audit.PolicyFact, Fact: fact, Values: values}
@@ -353,6 +354,8 @@ func TestPolicy(t *testing.T) {
 		{rule("modules_disabled", "0"), "r modules_disabled fail"},
 		{rule("lockdown", "integrity", ""), "r lockdown unknown"},
 		{rule("sig_enforce", "Y"), "r sig_enforce fail"},
+		{rule("sig_enforce", ""), "r sig_enforce pass"},
+		{rule("kexec", ""), "r kexec unknown"},
 		{rule("nosuch", "1"), "r nosuch unknown"},
 		{rule("loading", "signed", "none"), "r loading pass"},
 		{rule("loading", "none"), "r loading fail"},

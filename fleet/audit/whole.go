@@ -95,9 +95,9 @@ func (m *machine) policy(ctx context.Context, r *Rule) {
 		asked = true
 		row := Row{Subject: r.Fact, Effective: f.Value, Because: f.Effect, File: f.File, Line: f.Line, Status: Fail}
 		switch {
-		case slices.Contains(r.Values, f.Value) && !f.Unknown:
+		case slices.Contains(r.Values, f.Value) && !f.Unknown && (f.Value != "" || read(f)):
 			row.Status = Pass
-		case f.Unknown || f.Code != "" && f.Code != fact.CodeAbsent:
+		case f.Unknown || !read(f):
 			row.Status = Unknown
 			if row.Because == "" {
 				row.Because = "not read: " + string(f.Code)
@@ -111,6 +111,9 @@ func (m *machine) policy(ctx context.Context, r *Rule) {
 		m.unknown(r, r.Fact, fmt.Errorf("%s has no policy fact %q", m.system(), r.Fact))
 	}
 }
+
+// read reports whether a fact was looked at: it has its value, or is known not to be set.
+func read(f lkm.PolicyFact) bool { return f.Code == "" || f.Code == fact.CodeAbsent }
 
 func (m *machine) readPolicy(ctx context.Context) (*lkm.Policy, error) {
 	switch {
