@@ -123,3 +123,17 @@ func TestECSOfNoSystem(t *testing.T) {
 		t.Errorf("%v", os)
 	}
 }
+
+// Nothing is complete whose list is not: of a system that is not known, or of files where the kernel was not asked.
+func TestCompleteNeedsTheList(t *testing.T) {
+	for _, s := range []*lkm.Snapshot{{}, {OS: lkm.Linux, Live: lkm.Yes,
+		Sources: []lkm.Source{{Name: "modules_dir", Outcome: lkm.OutcomeOK}}}} {
+		values := make(map[string]float64)
+		for _, m := range export.Metrics([]*lkm.Snapshot{s}, 0) {
+			values[m.Name] = m.Samples[0].Value
+		}
+		if values["kernel_extension_list_complete"] != 0 || values["kernel_extension_complete"] != 0 {
+			t.Errorf("%v", values)
+		}
+	}
+}
