@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fleet/export"
+	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -134,6 +135,17 @@ func TestCompleteNeedsTheList(t *testing.T) {
 		}
 		if values["kernel_extension_list_complete"] != 0 || values["kernel_extension_complete"] != 0 {
 			t.Errorf("%v", values)
+		}
+	}
+}
+
+// That no module uses one is only said where the users are known.
+func TestUsersUnknown(t *testing.T) {
+	for want, users := range map[string][]string{"": nil, "-": {}, "a,b": {"a", "b"}} {
+		m := lkm.Module{Name: "m", UsedBy: users, Linux: &linux.Module{State: "Live"}}
+		rows, err := export.Osquery(&lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{m}}, export.TableModules)
+		if err != nil || len(rows) != 1 || rows[0]["used_by"] != want {
+			t.Errorf("%v: %v, %v", users, rows, err)
 		}
 	}
 }

@@ -82,7 +82,10 @@ func Osquery(s *lkm.Snapshot, table string) ([]Row, error) {
 
 // moduleRow is a line of /proc/modules as osquery divides it: without the count and the taints.
 func moduleRow(m *lkm.Module) Row {
-	r := Row{"name": m.Name, "used_by": usedBy(m)}
+	r := Row{"name": m.Name}
+	if m.UsedBy != nil || m.Linux.Permanent {
+		r["used_by"] = usedBy(m)
+	}
 	r.count("size", m.Size)
 	r.put("status", m.Linux.State)
 	if m.Address != 0 {

@@ -201,8 +201,8 @@ func (c *collection) machine(s *lkm.Snapshot) {
 	}
 	c.add("kernel_extension_problems", "What could not be read.", nil, nil, float64(problems))
 	c.add("kernel_extension_list_complete", "1 if the list of modules was read whole.", nil, nil, flag(c.whole))
-	c.add("kernel_extension_complete", "1 if the list of modules, and everything that was asked for, was read.", nil, nil,
-		flag(c.whole && s.Err() == nil))
+	c.add("kernel_extension_complete", "1 if the list of modules, and everything that was asked for, was read.", nil,
+		nil, flag(c.whole && s.Err() == nil))
 	if !s.TakenAt.IsZero() {
 		c.add("kernel_extension_snapshot_timestamp_seconds", "When the kernel was looked at.", nil, nil,
 			float64(s.TakenAt.UnixMilli())/1000)
