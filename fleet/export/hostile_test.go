@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/fleet/export"
 	"github.com/kernelext/kernelext/linux"
@@ -20,7 +21,7 @@ func hostile() *lkm.Snapshot {
 		Sources: []lkm.Source{{Name: "proc_modules", Outcome: lkm.OutcomeOK}}}
 	for _, id := range []string{"", "", "kernel", "kernel", "kernel#1", "package:unknown", "a", "a", "a#5",
 		"b\xff", "b\xfe"} {
-		m := lkm.Module{ID: id, Name: id, State: lkm.StateLoaded, Version: strings.Repeat("é", 1025),
+		m := lkm.Module{ID: id, Name: id, State: lkm.StateLoaded, Version: "\xff" + strings.Repeat("é", 1025),
 			Requires: []string{"a", "", "kernel", "in", "package:unknown", "gone"}}
 		m.Hashes.SHA256 = "zz"
 		s.Modules = append(s.Modules, m)
@@ -92,11 +93,13 @@ func TestHostileCycloneDX(t *testing.T) {
 // A sample that is there twice makes a reader refuse the samples of all hosts.
 func TestHostileMetrics(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, m := range export.Metrics([]*lkm.Snapshot{hostile()}, 100) {
+	one, two := hostile(), hostile()
+	one.Host, two.Host = "h\xff", "h\xfe"
+	for _, m := range export.Metrics([]*lkm.Snapshot{one, two}, 100) {
 		for _, sample := range m.Samples {
-			key := strings.ToValidUTF8(m.Name+"|"+strings.Join(sample.Labels, "|"), "\ufffd")
-			if seen[key] {
-				t.Errorf("%q twice", key)
+			key := m.Name + "|" + strings.Join(sample.Labels, "|")
+			if seen[key] || !utf8.ValidString(key) {
+				t.Errorf("%q twice, or not UTF-8", key)
 			}
 			seen[key] = true
 			if m.Name == "kernel_extension_info_truncated" && sample.Value != 4 {

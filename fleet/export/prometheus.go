@@ -55,13 +55,13 @@ func Metrics(snapshots []*lkm.Snapshot, infoMax int) []Metric {
 	}
 	last := make(map[string]int) // host → its last Snapshot: a sample cannot be there twice
 	for i, s := range snapshots {
-		last[s.Host] = i
+		last[utf8Text(s.Host)] = i
 	}
 	for i, s := range snapshots {
-		if last[s.Host] != i {
+		if last[utf8Text(s.Host)] != i {
 			continue
 		}
-		c.host, c.whole, c.loaded = s.Host, s.ListErr("") == nil, s.ListErr(lkm.StateLoaded) == nil
+		c.host, c.whole, c.loaded = utf8Text(s.Host), s.ListErr("") == nil, s.ListErr(lkm.StateLoaded) == nil
 		c.modules(s)
 		c.machine(s)
 		if infoMax > 0 {
@@ -80,7 +80,14 @@ type collection struct {
 	metrics []Metric
 }
 
+// utf8Text returns a text as Prometheus takes it: it refuses all samples of a machine for one that is not UTF-8.
+func utf8Text(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
 func (c *collection) add(name, help string, labels, values []string, value float64) {
+	values = slices.Clone(values)
+	for i := range values {
+		values[i] = utf8Text(values[i])
+	}
 	if c.hosts {
 		labels, values = append([]string{"host"}, labels...), append([]string{c.host}, values...)
 	}
@@ -114,7 +121,7 @@ func (c *collection) modules(s *lkm.Snapshot) {
 	origins, signatures := map[string]int{}, map[string]int{}
 	for i := range s.Modules {
 		m := &s.Modules[i]
-		states[[2]string{string(m.Kind), cmp.Or(string(m.State), unknown)}]++
+		states[[2]string{utf8Text(string(m.Kind)), utf8Text(cmp.Or(string(m.State), unknown))}]++
 		origins[cmp.Or(string(m.Origin.Class), unknown)]++
 		signatures[cmp.Or(string(m.Signature.Status), unknown)]++
 	}
@@ -158,7 +165,7 @@ func (c *collection) taints(s *lkm.Snapshot) {
 func kindsOf(s *lkm.Snapshot) []string {
 	kinds := map[string]bool{}
 	for i := range s.Modules {
-		kinds[string(s.Modules[i].Kind)] = true
+		kinds[utf8Text(string(s.Modules[i].Kind))] = true
 	}
 	return slices.Sorted(maps.Keys(kinds))
 }
@@ -217,7 +224,7 @@ func (c *collection) info(s *lkm.Snapshot, most int) {
 		if !inKernel(m) || m.Origin.Class == lkm.OriginOS {
 			continue
 		}
-		id := strings.ToValidUTF8(m.ID, "\ufffd")
+		id := utf8Text(m.ID)
 		if done == most || seen[id] {
 			more++
 			continue
@@ -261,7 +268,7 @@ func Prometheus(w io.Writer, metrics []Metric) error {
 					separator = "{"
 				}
 				b.WriteString(separator + m.Labels[i] + `="` +
-					escape.Replace(strings.ToValidUTF8(value, "\ufffd")) + `"`)
+					escape.Replace(utf8Text(value)) + `"`)
 			}
 			if len(s.Labels) > 0 {
 				b.WriteByte('}')

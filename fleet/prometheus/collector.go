@@ -81,7 +81,7 @@ func send(ch chan<- prometheus.Metric, m export.Metric) {
 	desc := prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 	for _, sample := range m.Samples {
 		metric, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, sample.Value, sample.Labels...)
-		if err != nil { // a label that is not UTF-8
+		if err != nil {
 			metric = prometheus.NewInvalidMetric(desc, err)
 		}
 		ch <- metric

@@ -115,3 +115,17 @@ func TestOldNumbersAreNotShown(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A module whose texts are not UTF-8, or that is there twice, takes no number of the machine away.
+func TestHostileTexts(t *testing.T) {
+	m := lkm.Module{ID: "linux_module:a\xff", Name: "a\xff", Kind: "linux_module", State: lkm.StateLoaded}
+	m.Version = "\xfe"
+	twin := m
+	twin.ID = "linux_module:a\xfe"
+	s := &lkm.Snapshot{OS: lkm.Linux, Live: lkm.Yes, Modules: []lkm.Module{m, twin, twin},
+		Sources: []lkm.Source{{Name: "proc_modules", Outcome: lkm.OutcomeOK}}}
+	values := gather(t, prometheus.New(&taker{s: s}, prometheus.Options{InfoMax: 5}))
+	if values[key("kernel_extension_up", nil)] != 1 || values[key("kernel_extension_info_truncated", nil)] != 2 {
+		t.Errorf("%v", values)
+	}
+}
