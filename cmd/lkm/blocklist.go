@@ -132,7 +132,7 @@ func (a *app) writeBlocked(l *blockList, modules []lkm.Module, title string, who
 		fmt.Fprintln(a.stderr, "lkm: block list", text)
 	}
 	for _, p := range l.read.Problems {
-		fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
+		fmt.Fprintln(a.stderr, "lkm:", escape.Text(p.Error()))
 	}
 	switch {
 	case c.hard:

@@ -195,7 +195,7 @@ func (a *app) writeUnknown(problems []lkm.Problem) {
 	var order []kind
 	texts := make(map[kind][]string)
 	for _, p := range problems {
-		k := kind{p.Source, p.Code}
+		k := kind{cmp.Or(p.Source, p.Field), p.Code}
 		if texts[k] == nil {
 			order = append(order, k)
 		}
