@@ -17,7 +17,7 @@ import (
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
-// errStoreMissing is why an image may be a part of a volume: each Windows since Vista has a driver store.
+// errStoreMissing is the error of an image that may be a part of a volume.
 var errStoreMissing = &sentinel.Error{Before: "the image has no driver store", Cause: fs.ErrNotExist}
 
 // A stagedPackage is a package of the driver store as its folder has it.
@@ -137,9 +137,6 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	}
 	if !c.folders {
 		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
-	}
-	if c.inventory.storeMissing {
-		return fact.Unsure(ReasonStaged, errStoreMissing.Before+": which packages have the file is unknown")
 	}
 	if unlinked != nil {
 		return fact.Unsure(ReasonStaged, "the driver store has a file of its name, and which package the file came "+

@@ -22,6 +22,7 @@ type inventory struct {
 	WMI        []WMIDriver
 	WMISigned  []WMISignedDriver
 	Classes    []registry.Key // device setup classes, with the filters of all their devices
+	Store      []string       // folders of the store's packages
 	Files      []storedFile   // of System32\drivers and of the store
 
 	links       map[string]string // files that a package brought in, with its folder in the store, by full key
@@ -31,7 +32,6 @@ type inventory struct {
 	byFolder map[string]int // places in Packages by folded folder; nil until one is asked for
 
 	judged        bool // a verdict is asked for
-	storeMissing  bool // an image has no folder of the driver store
 	packagesRead  bool // the database of packages was read whole: Packages has every one
 	packagesAsked bool // the packages were asked for, for a verdict
 }

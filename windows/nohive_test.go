@@ -117,6 +117,16 @@ func TestWithoutStore(t *testing.T) {
 		if way := wayOf(list[0].NextBoot, windows.WayArrival); (way.Blocked == fact.Yes) == missing {
 			t.Errorf("without a store %v: %+v", missing, way)
 		}
+		list, err = image(m).Check(context.Background(), "nobody", new(fact.Report))
+		if err != nil || (list[0].NextBoot.Outcome == fact.VerdictAbsent) == missing {
+			t.Errorf("without a store %v: %+v, %v", missing, list, err)
+		}
+		var r fact.Report
+		for range image(m).Installed(context.Background(), &r) {
+		}
+		if r.Whole(windows.SourceFolders) == missing {
+			t.Errorf("without a store %v: %+v", missing, r.Sources)
+		}
 	}
 	if list, err := image(volume(nil)).Resolve(context.Background(), `PCI\X`, new(fact.Report)); err == nil {
 		t.Errorf("nothing was read, and no driver is found: %v", list)

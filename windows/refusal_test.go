@@ -174,7 +174,7 @@ func TestDirtyDatabase(t *testing.T) {
 		if dirty {
 			soil(data)
 		}
-		m := volume(nil)
+		m := volume(map[string]string{storeDir + "x": ""})
 		m.Files[system32+"config/drivers"] = &fstest.MapFile{Data: data}
 		list, err := image(m).Resolve(context.Background(), `PCI\VEN_1`, new(fact.Report))
 		if (err != nil) != dirty || len(list) > 0 {

@@ -71,9 +71,6 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 		out = append(out, found.record(entries, m))
 	}
 	if len(out) == 0 {
-		if _, err := k.keptHive(driversHiveFile); inv.storeMissing && err != nil {
-			r.Problem(SourceStore, alias, "alias", errStoreMissing)
-		}
 		return nil, r.Err()
 	}
 	return out, nil
@@ -212,7 +209,7 @@ func firstService(f *inf, section string) string {
 
 // infs looks the id up in the INF file of every package of the store.
 func (s *resolver) infs() {
-	for _, dir := range s.kernel.storeFolders(s.inv, s.report) {
+	for _, dir := range s.inv.Store {
 		if s.ctx.Err() != nil {
 			return
 		}

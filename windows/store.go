@@ -99,7 +99,8 @@ func (k *Kernel) driverFiles(inv *inventory, r *fact.Report) []storedFile {
 		return files
 	}
 	add(root+`\System32\drivers`, "")
-	for _, dir := range k.storeFolders(inv, r) {
+	inv.Store = k.storeFolders(inv.Paths, r)
+	for _, dir := range inv.Store {
 		add(dir, baseName(dir))
 	}
 	r.Done(SourceFolders, fact.CountOf(int64(len(files))))
@@ -112,12 +113,14 @@ func (k *Kernel) bareFolder() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// storeFolders returns the folders of the driver store's packages. A store that is not there is no Problem, but an
-// image without one may be a part of a volume: the inventory notes it.
-func (k *Kernel) storeFolders(inv *inventory, r *fact.Report) []string {
-	store := strings.TrimSuffix(inv.Paths.SystemRoot+storeBelow, `\`)
-	packages, err := k.readFolder(inv.Paths, store)
-	inv.storeMissing = k.options.Image && errors.Is(err, fs.ErrNotExist)
+// storeFolders returns the folders of the driver store's packages. A store that is not there is a Problem of an image
+// alone: each Windows since Vista has one, so the image may be a part of a volume.
+func (k *Kernel) storeFolders(p ntPaths, r *fact.Report) []string {
+	store := strings.TrimSuffix(p.SystemRoot+storeBelow, `\`)
+	packages, err := k.readFolder(p, store)
+	if k.options.Image && errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceFolders, store, "", errStoreMissing)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fact.ErrUnrecorded) {
 		r.Problem(SourceFolders, store, "", err)
 	}
