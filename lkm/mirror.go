@@ -56,14 +56,19 @@ func (m *Mirror) Err() error { return m.err }
 // the event is invalid; from then on every event but a baseline returns such an error. A baseline that ends a gap
 // within a stream is applied, and still returns ErrGap if events are missing just before it. A new stream may begin at
 // any time, with its first event. An event that is not newer than the last of its stream, as far as that is known, is
-// never applied: a baseline that comes twice or late is an old state. A digest of an unknown version is not compared.
+// never applied: a baseline that comes twice or late is an old state. Nor is a baseline of another stream from earlier
+// in the same boot. A digest of an unknown version is not compared.
 func (m *Mirror) Apply(e Event) error {
 	skipped := m.stream == e.Stream && e.Seq != m.seq+1
 	base := m.digest
 	err := m.late(e)
 	if err == nil {
 		err = m.fits(e, base, skipped)
-		m.follow(e)
+		if err == nil || e.Stream == m.stream || m.seq == 0 {
+			m.follow(e)
+		} else {
+			m.leave(reached{e.Stream, e.Seq})
+		}
 	}
 	if err == nil {
 		err = m.add(e)
@@ -120,13 +125,16 @@ func (m *Mirror) late(e Event) error {
 // follow notes which event came last, of which stream.
 func (m *Mirror) follow(e Event) {
 	if m.stream != e.Stream {
-		m.left = slices.DeleteFunc(m.left, func(l reached) bool { return l.stream == e.Stream })
-		if m.seq > 0 {
-			m.left = append(m.left, reached{m.stream, m.seq})
-		}
-		m.left = m.left[max(0, len(m.left)-maxLeft):]
+		m.leave(reached{m.stream, m.seq})
 	}
 	m.stream, m.seq, m.digest = e.Stream, e.Seq, e.Digest
+}
+
+// leave notes how far another stream came.
+func (m *Mirror) leave(l reached) {
+	m.left = slices.DeleteFunc(m.left, func(old reached) bool { return old.stream == l.stream })
+	m.left = append(m.left, l)
+	m.left = m.left[max(0, len(m.left)-maxLeft):]
 }
 
 // fits returns why an event is not the next one.
@@ -134,6 +142,8 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	switch {
 	case foreign(e):
 		return errors.New("its snapshot is of another host")
+	case e.Type == EventBaseline && e.Snapshot != nil && m.newer(e):
+		return errors.New("it is older than the state: an earlier stream comes late")
 	case e.Type == EventBaseline && e.Snapshot != nil:
 		return nil
 	case e.Type == EventBaseline && e.Delta != nil:
@@ -147,6 +157,16 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 		return fmt.Errorf("the event before it was %d", m.seq)
 	}
 	return m.err
+}
+
+// newer reports whether the state is known to be newer than the baseline of another stream: of one boot, at a later
+// time. Times of two boots are not compared, because a clock may be wrong until it is set.
+func (m *Mirror) newer(e Event) bool {
+	if m.seq == 0 || e.Stream == m.stream || m.state == nil || m.ahead || e.At.IsZero() {
+		return false
+	}
+	was := &m.state.header
+	return was.BootID != "" && was.BootID == e.Snapshot.BootID && e.At.Before(was.TakenAt)
 }
 
 // foreign reports whether an event has facts of a host with another name.

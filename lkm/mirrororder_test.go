@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -77,5 +78,48 @@ func TestMirrorOfTwoStreams(t *testing.T) {
 	}
 	if whole < 10_000 {
 		t.Errorf("only %d states without a gap", whole)
+	}
+}
+
+// A baseline of another stream, from earlier in the same boot, is an old state: files that were given in another order.
+// Of another boot nothing is known, and what a mirror began with may be newer than the lines that are read again.
+func TestMirrorOfEarlierStreams(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC) }
+	baseline := func(stream, boot string, seq uint64, hour int) lkm.Event {
+		s := &lkm.Snapshot{OS: lkm.Linux, BootID: boot, TakenAt: at(hour), Modules: []lkm.Module{}}
+		return lkm.Event{Type: lkm.EventBaseline, Stream: stream, Seq: seq, At: at(hour), Snapshot: s,
+			Digest: s.Digest()}
+	}
+	beat := func(e lkm.Event, hour int) lkm.Event {
+		return lkm.Event{Type: lkm.EventHeartbeat, Stream: e.Stream, Seq: e.Seq + 1, At: at(hour), Digest: e.Digest}
+	}
+	a, b := baseline("a", "x", 1, 10), baseline("b", "x", 1, 5)
+	for name, tt := range map[string]struct {
+		events []lkm.Event
+		gap    bool
+	}{
+		"in order":                       {[]lkm.Event{b, beat(b, 6), a}, false},
+		"an earlier stream":              {[]lkm.Event{a, b}, true},
+		"an earlier stream goes on":      {[]lkm.Event{a, b, beat(b, 6)}, true},
+		"a refresh of an earlier stream": {[]lkm.Event{a, b, beat(b, 6), baseline("b", "x", 3, 7)}, true},
+		"its refresh from later":         {[]lkm.Event{a, b, beat(b, 6), baseline("b", "x", 3, 11)}, false},
+		"a heartbeat was later":          {[]lkm.Event{a, beat(a, 12), baseline("b", "x", 1, 11)}, true},
+		"another boot":                   {[]lkm.Event{a, baseline("b", "y", 1, 5)}, false},
+		"no boot is known":               {[]lkm.Event{baseline("a", "", 1, 10), baseline("b", "", 1, 5)}, false},
+		"a clock that was set back":      {[]lkm.Event{a, baseline("a", "x", 2, 5)}, false},
+	} {
+		var m lkm.Mirror
+		for _, e := range tt.events {
+			if err := m.Apply(e); err != nil && !errors.Is(err, lkm.ErrGap) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if (m.Err() != nil) != tt.gap {
+			t.Errorf("%s: %v", name, m.Err())
+		}
+	}
+	m := lkm.MirrorOf(a.Snapshot)
+	if err := m.Apply(b); err != nil {
+		t.Errorf("lines that are read again: %v", err)
 	}
 }

@@ -19,7 +19,8 @@ func (a *app) watch() *cobra.Command {
 		Use:   "watch",
 		Short: "Watch modules load and unload, one JSON object a line",
 		Long: `Watch modules load and unload, one JSON object a line: first a baseline, with everything that is loaded,
-then a line for each load, unload and change. It goes on until it is interrupted.
+then a line for each load, unload and change. It goes on until it is interrupted or terminated, which is exit
+code 0.
 
 When the list, or a part of it, cannot be read any more, a line "degraded" has the reason, and "recovered"
 follows when it can be read again. "lost" means that kernel events were not heard; the differences follow. With
