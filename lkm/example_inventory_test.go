@@ -9,13 +9,23 @@ import (
 	"os"
 
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
 // An inventory of everything that is loaded or on disk, one line a module, for every system alike: the columns of a
 // bill of materials.
 func Example_inventory() {
 	o := lkm.Options{Detail: lkm.DetailFiles | lkm.DetailHashes | lkm.DetailSignatures}
-	sys := recorded("synthetic-windows11-admin", o) // lkm.Open(o) for this machine
+	tape, err := lkmtest.Open("synthetic-windows11-admin") // a recorded machine
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sys, err := lkm.OpenMachine(tape.Header().OS, tape, o) // lkm.Open(o) for this machine
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer sys.Close()
 	snap, err := sys.SnapshotOf(context.Background(), lkm.ScopeAll)
 	if err != nil {

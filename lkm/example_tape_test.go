@@ -27,6 +27,19 @@ func thirdParty(ctx context.Context, sys *lkm.System) (int, error) {
 	return n, nil
 }
 
+// recorded opens a machine of the corpus, so that the examples print the same everywhere.
+func recorded(name string, o lkm.Options) *lkm.System {
+	tape, err := lkmtest.Open(name)
+	if err != nil {
+		panic(err)
+	}
+	sys, err := lkm.OpenMachine(tape.Header().OS, tape, o)
+	if err != nil {
+		panic(err)
+	}
+	return sys
+}
+
 // Tests on tapes: a program that uses lkm runs on machines that nobody here has, and on broken ones.
 func Example_testsOnTapes() {
 	for _, name := range []string{"synthetic-debian-root", "synthetic-freebsd-root", "synthetic-macos-root"} {

@@ -11,21 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/capture"
-	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
-
-// recorded opens a machine of the corpus, so that the examples print the same everywhere.
-func recorded(name string, o lkm.Options) *lkm.System {
-	tape, err := lkmtest.Open(name)
-	if err != nil {
-		panic(err)
-	}
-	sys, err := lkm.OpenMachine(tape.Header().OS, tape, o)
-	if err != nil {
-		panic(err)
-	}
-	return sys
-}
 
 // The list of this machine, and what of it is not the operating system's.
 func ExampleOpen() {

@@ -7,12 +7,23 @@ import (
 	"fmt"
 
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
 // A watcher prints what comes and goes, with whose code it is. The same lines serve every system; Linux gives the
 // events without privilege.
 func Example_watcher() {
-	sys := recorded("synthetic-debian-root", lkm.Options{Host: "web-1"}) // lkm.Open for this machine
+	o := lkm.Options{Host: "web-1"}
+	tape, err := lkmtest.Open("synthetic-debian-root") // a recorded machine
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sys, err := lkm.OpenMachine(tape.Header().OS, tape, o) // lkm.Open(o) for this machine
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer sys.Close()
 	for e, err := range sys.Watch(context.Background(), lkm.WatchOptions{PollOnly: true}) {
 		if err != nil {

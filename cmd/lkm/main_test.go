@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode"
 
@@ -303,6 +304,38 @@ func TestHead(t *testing.T) {
 	c.Wait() // by a signal, or with an error code on a system without the signal
 	if errs.Len() > 0 && runtime.GOOS != "windows" {
 		t.Errorf("stderr: %s", errs.String())
+	}
+}
+
+// A watch that is terminated, as by systemd or Kubernetes, ends in order.
+func TestTerminated(t *testing.T) {
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("builds the command, and sends it a signal")
+	}
+	if _, err := lkm.Take(t.Context()); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	bin := filepath.Join(t.TempDir(), "lkm.exe")
+	if b, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	c := exec.CommandContext(t.Context(), bin, "watch")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := c.Wait(); err != nil {
+		t.Errorf("lkm watch, terminated: %v", err)
 	}
 }
 

@@ -130,7 +130,7 @@ func withoutValue(c *cobra.Command) (err error) {
 }
 
 // ignored is the annotation of a flag that a command has and does not use. Its value is the one that says what the
-// command does anyway; empty if there is none.
+// command does anyway, if one does.
 const ignored = "lkm_ignored"
 
 // ignore hides flags of a command that are without effect there, and makes them an error. Format is the one in which
