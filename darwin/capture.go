@@ -76,3 +76,11 @@ func cutText(s string, n int) string {
 	}
 	return s[:n] + "…"
 }
+
+// noPrompt is noRow, but nil for a prompt.
+func noPrompt(line string) error {
+	if _, ok := capture.Prompt(strings.TrimSpace(line)); ok {
+		return nil
+	}
+	return noRow(line)
+}

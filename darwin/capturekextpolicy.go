@@ -23,7 +23,10 @@ func ReadKextPolicyText(text string, r *fact.Report) fact.Capture[Kext] {
 			return nil
 		}
 		a, ok := approvalRow(strings.Split(line, "|"))
-		if !ok || c.full() {
+		if !ok {
+			return noPrompt(line)
+		}
+		if c.full() {
 			return noRow(line)
 		}
 		c.add(Record{Kind: fact.KindMacOSKext, Name: a.BundleID, Own: &Kext{BundleID: a.BundleID, Approval: a}})

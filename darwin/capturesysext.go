@@ -57,7 +57,10 @@ func (t *systemExtensionsText) row(c *reading, line string) error {
 	if !ok {
 		s, ok = blankRow(line)
 	}
-	if !ok || c.full() {
+	if !ok {
+		return noPrompt(line)
+	}
+	if c.full() {
 		return noRow(line)
 	}
 	if t.category != "" {

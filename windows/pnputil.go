@@ -79,7 +79,7 @@ func (p *pnpText) flush() {
 
 func (p *pnpText) line(line string) {
 	p.n++
-	if line == "" {
+	if line == "" || capture.PathPrompt(line) {
 		p.key, p.foreign = false, false
 		return
 	}

@@ -12,21 +12,18 @@ import (
 // harmless are programs that print all rows that they read.
 var harmless = [...]string{"sort", "tee", "cat", "column", "less", "more", "iconv", "nl", "clip", "pbcopy", "xclip",
 	"jc", "gc", "get-content", "type", "sort-object", "tee-object", "ft", "fl", "format-table", "format-list",
-	"format-wide",
-	"out-file", "out-string", "out-host", "out-default", "convertto-json", "convertto-csv", "convertto-xml",
-	"convertto-html", "export-csv", "export-clixml", "set-clipboard", "select", "select-object"}
+	"format-wide", "out-file", "out-string", "out-host", "out-default", "convertto-json", "convertto-csv",
+	"convertto-xml", "convertto-html", "export-csv", "export-clixml", "set-clipboard", "select", "select-object"}
 
 // fileFilters are programs that print some lines of a file, which may be the list that somebody saved.
 var fileFilters = [...]string{"grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "head", "tail", "sed", "awk",
 	"gawk", "findstr", "find", "select-string", "sls", "uniq", "comm", "diff", "cut", "split", "shuf", "jq", "gojq",
-	"perl",
-	"python", "python3", "ruby", "watch"}
+	"perl", "python", "python3", "ruby", "watch"}
 
 // elsewhere are commands that print no list of another tool: what they are piped into leaves no row of it out.
 var elsewhere = [...]string{"dmesg", "journalctl", "uname", "ps", "ls", "lsusb", "lscpu", "lspci", "rpm", "dpkg",
-	"apt",
-	"pkg", "systemctl", "sysctl", "mount", "df", "ip", "ifconfig", "lsmod", "modinfo", "kldstat", "kextstat", "dkms",
-	"driverquery", "fltmc", "modstat", "pnputil", "for", "foreach"}
+	"apt", "pkg", "systemctl", "sysctl", "mount", "df", "ip", "ifconfig", "lsmod", "modinfo", "kldstat", "kextstat",
+	"dkms", "driverquery", "fltmc", "modstat", "pnputil", "for", "foreach"}
 
 // rowOptions match the arguments of harmless programs that leave rows out nevertheless: -First, -Last, -Skip, -Index
 // and -Unique of Select-Object, -Unique, -Top and -Bottom of Sort-Object, -TotalCount and -Tail of Get-Content.
@@ -48,6 +45,7 @@ var wholes = [...]struct {
 }{
 	{"sc", lazy.Regexp{Pattern: `(?i)^\S+(?: \\\\\S+)? query(?:ex)?` +
 		`(?: type= ?(?:driver|all)| state= ?(?:all|active)| bufsize= ?\d+)*(?: \d?>.*)?$`}},
+	{"systemextensionsctl", lazy.Regexp{Pattern: `^\S+ list(?: \d?>.*)?$`}},
 	{"modstat", lazy.Regexp{Pattern: `^\S+(?: -\w+)*(?: \d?>.*)?$`}},
 }
 
@@ -132,7 +130,9 @@ func leavesOut(list [][]string, tools, options []string) string {
 			if what := filter(name, args); what != "" {
 				return "| " + what
 			}
-		case i == 0 && len(args) > 0 && (slices.Contains(fileFilters[:], name) || slices.Contains(harmless[:], name)):
+		case i == 0 && fileFilter(words) >= 0:
+			return words[fileFilter(words)]
+		case i == 0 && slices.Contains(harmless[:], name):
 			if what := filter(name, args); what != "" {
 				return what
 			}
@@ -160,10 +160,21 @@ func tool(words, tools []string) int {
 	return slices.IndexFunc(words, func(w string) bool { return slices.Contains(tools, programName(w)) })
 }
 
-// runs reports whether a command runs one of the tools.
+// fileFilter returns where a command runs a program that prints some lines of what its arguments name, as its program
+// or as that of another; -1 if it does not.
+func fileFilter(words []string) int {
+	for i, w := range words[:len(words)-1] {
+		if name := programName(w); slices.Contains(fileFilters[:], name) && filter(name, words[i+1:]) != "" {
+			return i
+		}
+	}
+	return -1
+}
+
+// runs reports whether a command runs one of the tools, and not a filter of what the tool's name names.
 func runs(words, tools []string) bool {
-	name, _ := program(words)
-	return tool(words, tools) >= 0 && !slices.Contains(fileFilters[:], name)
+	at := tool(words, tools)
+	return at >= 0 && fileFilter(words[:at+1]) < 0
 }
 
 // chosen returns the word that makes a tool list some items only; empty for none.

@@ -5,6 +5,8 @@ package capture
 import (
 	"slices"
 	"strings"
+
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // A Record is a block of "key: value" lines.
@@ -36,8 +38,14 @@ func (r Record) Has(key string) bool {
 	return slices.ContainsFunc(r.Pairs, func(p Pair) bool { return strings.EqualFold(p.Key, key) })
 }
 
-// Records splits a text at its blank lines into blocks of pairs, and where the first key of a block comes again. A line
-// that starts with blanks and has no separator continues the value above it, up to MaxValue.
+// pathPrompt matches the prompt of cmd or PowerShell: its folder looks like a key.
+var pathPrompt = lazy.Regexp{Pattern: `^(?:PS )?[A-Za-z]:\\[^<>|"]*>`}
+
+// PathPrompt reports whether a line is a prompt of cmd or PowerShell that shows a folder.
+func PathPrompt(line string) bool { return pathPrompt.MatchString(line) }
+
+// Records splits a text at its blank lines and prompts into blocks of pairs, and where the first key of a block comes
+// again. A line that starts with blanks and has no separator continues the value above it, up to MaxValue.
 func (b *Table) Records(text, separators string) []Record {
 	var list []Record
 	var cur Record
@@ -51,7 +59,7 @@ func (b *Table) Records(text, separators string) []Record {
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimRight(line, " \t\r\n")
-		if line == "" {
+		if line == "" || PathPrompt(line) {
 			flush()
 			continue
 		}

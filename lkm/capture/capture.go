@@ -34,6 +34,9 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 		}
 		f.judge(clean, bare, &r)
 		snap := lkm.FromRecords(os, c.Records, c.Header, &r)
+		if !wholeList(&r) {
+			forget(snap.Modules)
+		}
 		snap.Policy = c.Policy
 		return captured{snapshot: snap, rows: c.Rows, stray: c.Stray, sure: c.Sure}
 	}
@@ -59,6 +62,11 @@ func (f *form) judge(clean, bare string, r *fact.Report) {
 			r.Add(fact.Problem{Source: s.Name, Field: "modules", Code: code, Text: why.Error()})
 		}
 	}
+}
+
+// wholeList reports whether every source has a whole list.
+func wholeList(r *fact.Report) bool {
+	return !slices.ContainsFunc(r.Sources, func(s fact.Source) bool { return s.Outcome != lkm.OutcomeOK })
 }
 
 // isCut reports whether a text ends within a line. JSON and XML show their own end, and so do some forms.

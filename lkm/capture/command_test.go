@@ -26,6 +26,12 @@ func commandTexts() map[Kind]string {
 		"                                (STOPPABLE, NOT_PAUSABLE, IGNORES_SHUTDOWN)\n" +
 		"        WIN32_EXIT_CODE    : 0  (0x0)\n        SERVICE_EXIT_CODE  : 0  (0x0)\n" +
 		"        CHECKPOINT         : 0x0\n        WAIT_HINT          : 0x0\n"
+	texts[PnPUtil] = "Microsoft PnP Utility\n\nPublished Name:     oem1.inf\nOriginal Name:      a.inf\n" +
+		"Provider Name:      X\nClass Name:         Net\nClass GUID:         {4d36e972-e325-11ce-bfc1-08002be10318}\n" +
+		"Driver Version:     07/22/2022 23.40.0.4\nSigner Name:        M\n\n"
+	texts[SystemExtensionsCtl] = "1 extension(s)\n--- com.apple.system_extension.network_extension\n" +
+		"enabled\tactive\tteamID\tbundleID (version)\tname\t[state]\n" +
+		"*\t*\tABCDE12345\tcom.vendor.f (1.0/1)\tFilter\t[activated enabled]\n"
 	texts[JC] = `[{"module":"a","size":2,"used":0},{"module":"b","size":2,"used":0}]` + "\n"
 	return texts
 }
@@ -48,7 +54,9 @@ var chosenCommands = map[Kind][]string{
 		"$ perl -ne 'print if /n/' lsmod.txt", "$ echo $(lsmod | grep nf)", "$ lsmod | (read h; grep nf)",
 		"$ diff <(lsmod) <(ssh h lsmod)", "$ doas lsmod | rg nf",
 	},
-	ProcModules: {"$ cat m.txt | grep Live", "$ cat /proc/modules | sort | head -2",
+	ProcModules: {"$ ssh h grep Live /proc/modules", "$ sudo -n head -3 /proc/modules", "$ ssh h head m.txt",
+		"$ for h in a b; do ssh $h grep Live /proc/modules; done", "$ cat m.txt | grep Live",
+		"$ cat /proc/modules | sort | head -2",
 		"$ cut -d' ' -f1- /proc/modules"},
 	Kldstat: {"$ cat k.txt | grep ko", "# kldstat -vn zfs", "# kldstat -nzfs", "# kldstat | awk 'NR<4'",
 		"$ ssh h kldstat | grep zfs"},
@@ -81,6 +89,10 @@ var chosenCommands = map[Kind][]string{
 		`C:\> sc \\host query pnpdrv`, `C:\> sc query type= driver state= inactive`,
 		`C:\> sc query type= driver | find "S"`,
 		`C:\> sc start pnpdrv`, `C:\> sc query type= kernel`, "sc query pnpdrv", `C:\> sc query type= driver ri= 20`},
+	PnPUtil: {`C:\> pnputil /enum-drivers /class Net`, `C:\> pnputil.exe /Enum-Drivers /Class "Net"`,
+		`C:\> pnputil -e | findstr /v x`},
+	SystemExtensionsCtl: {"% systemextensionsctl list com.apple.system_extension.network_extension",
+		"% systemextensionsctl list | grep -v x"},
 	JC: {"$ lsmod | jc --lsmod | jq .[0:1]", `$ jq ".[0:3]" m.json`, "$ lsmod | grep nf | jc --lsmod",
 		"$ cat m.txt | grep nf | jc --lsmod", "$ jc lsmod | jq 'map(select(.size > 2))'", "$ gojq .[0:3] m.json"},
 }
@@ -114,6 +126,8 @@ var wholeCommands = map[Kind][]string{
 		`C:\> sc queryex type=driver state=all`,
 		`C:\> sc.exe \\host query type= driver state= all bufsize= 9000 > d.txt`,
 		`C:\> SC QUERY TYPE= DRIVER STATE= ALL`},
+	PnPUtil:             {`C:\> pnputil /enum-drivers`, `C:\> pnputil -e`, `C:\> pnputil /enum-drivers /files`},
+	SystemExtensionsCtl: {"% systemextensionsctl list", "% sudo systemextensionsctl list > f"},
 	JC: {"$ jc lsmod", "$ lsmod | jc --lsmod", "$ lsmod | jc --lsmod | jq .", "$ jc -p lsmod | tee m.json",
 		"$ cat m.txt | jc --lsmod | jq -r .[]", "$ jq . m.json"},
 }
@@ -127,7 +141,7 @@ func TestChosenRows(t *testing.T) {
 			for _, command := range commands {
 				s, err := Read(strings.NewReader(command+"\n"+texts[kind]), kind)
 				if got := err == nil && okSource(s); got != want {
-					t.Errorf("%s after %q: whole %t, want %t: %v %+v", kind, command, got, want, err, s)
+					t.Errorf("%s after %q: whole %t, want %t: %v\n%s", kind, command, got, want, err, inventedDump(s))
 				} else if err == nil && len(s.Modules) == 0 {
 					t.Errorf("%s after %q: no modules", kind, command)
 				}

@@ -100,7 +100,7 @@ func windowsReaders() []reader {
 			tools: []string{"fltmc"}, shown: "columns with an altitude, below a ruler",
 			fills: "filter, altitude, instances, frame, volume", lacks: "file, version", notices: noHeader}},
 		{PnPUtil, lkm.Windows, by(lkm.Windows, windows.ReadPnPUtil), form{
-			tools: []string{"pnputil"},
+			tools: []string{"pnputil"}, selects: []string{"/class"},
 			shown: "the XML element PnpUtil, or a block of values that begins with oemN.inf",
 			fills: "driver packages: INF, original name, provider, class, date, version, signer",
 			lacks: "the driver's file, whether it is loaded", notices: cutEnd}},
@@ -122,7 +122,7 @@ func windowsReaders() []reader {
 			fills: "service, display name, path, state, start, type; devices with INF, version, date, signer",
 			lacks: "version of the file, signature of the file", notices: cutEnd + ", values that PowerShell cut"}},
 		{Autoruns, lkm.Windows, by(lkm.Windows, windows.ReadAutoruns), form{
-			tools: []string{"autorunsc", "autorunsc64", "get-psautorun"},
+			tools: []string{"autorunsc", "autorunsc64", "get-psautorun"}, selects: []string{"-m", "-u"},
 			shown: "a CSV header with Entry Location and Category, or records of Get-PSAutorun",
 			fills: "service, path, image path, hashes, import hash, company, signer, version, time", lacks: "state",
 			notices: noHeader}},
@@ -149,7 +149,8 @@ func windowsReaders() []reader {
 			fills: "the debugger's name, address, size; a path where the command shows it", lacks: "service, version",
 			notices: "a missing header, a missing row of nt, a cut end"}},
 		{Verifier, lkm.Windows, by(lkm.Windows, windows.ReadVerifier), form{ends: true,
-			shown: "rows of name, loads and unloads", fills: "file name, whether it is loaded", lacks: "path, version",
+			shown: "rows of name, loads and unloads", fills: "file name, whether it is loaded",
+			lacks:   "path, version",
 			notices: "never taken for a whole list"}},
 		{RegText, lkm.Windows, by(lkm.Windows, windows.ReadRegText), form{
 			tools: []string{"reg", "regedit"},
@@ -172,7 +173,8 @@ func darwinReaders() []reader {
 			fills: "bundle id, version; address and size of the kext that was started last", lacks: "path, UUID",
 			notices: cutEnd}},
 		{SystemProfiler, lkm.Darwin, by(lkm.Darwin, darwin.ReadProfiler), form{
-			tools: []string{"system_profiler"}, shown: "SPExtensionsDataType, or the heading Extensions:",
+			tools: []string{"system_profiler"}, neverEmpty: true,
+			shown: "SPExtensionsDataType, or the heading Extensions:",
 			fills: "bundle id, versions, path, loaded, signers with the team, notarization, dependencies",
 			lacks: "references, links", notices: "a cut JSON or XML"}},
 		{SystemExtensionsCtl, lkm.Darwin, by(lkm.Darwin, darwin.ReadSystemExtensionsCtl), form{
@@ -181,7 +183,8 @@ func darwinReaders() []reader {
 			notices: "fewer rows than its count"}},
 		{Kextutil, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextutil), form{
 			tools: []string{"kextutil", "kextload"}, neverEmpty: true, shown: "the heading Loaded kext info:",
-			fills: "what the kernel says of each kext", lacks: "path of some", notices: "a brace that is not closed"}},
+			fills: "what the kernel says of each kext", lacks: "path of some",
+			notices: "a brace that is not closed"}},
 		{KextPolicy, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextPolicyText), form{
 			tools: []string{"sqlite3"}, selects: sqlSelects,
 			shown: "rows of team, bundle id, allowed, name, flags", fills: "which kexts were allowed, and by whom",
@@ -240,7 +243,8 @@ func unixReaders() []reader {
 		{Modules, lkm.NetWare, by(lkm.NetWare, netware.ReadModules), form{
 			tools: []string{"modules"}, neverEmpty: true, experimental: true,
 			shown: "a file name at the margin, then its texts",
-			fills: "version, date, description", lacks: "address, dependencies", notices: "a line that is not a row"}},
+			fills: "version, date, description", lacks: "address, dependencies",
+			notices: "a line that is not a row"}},
 		{Moddebug, lkm.Illumos, by(lkm.Illumos, solaris.ReadModdebug), form{
 			shown: "messages that a module was loaded", fills: "id, size, address", lacks: "what was unloaded later",
 			notices: "nothing: messages are not a list"}},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -264,4 +265,34 @@ func whole(s *lkm.Snapshot) bool {
 func clean(t *testing.T, raw string) string {
 	t.Helper()
 	return texts.Clean([]byte(raw))
+}
+
+// TestPromptAround puts the tool's command before every recording, each sample and each invented text, and a prompt
+// behind it: a whole list stays whole.
+func TestPromptAround(t *testing.T) {
+	texts := recordings(t)
+	for _, s := range samples {
+		texts[s.name] = s.text
+	}
+	for _, c := range slices.Concat(inventedLinux, inventedWindows, inventedMac, inventedUnix) {
+		if c.want == "whole" {
+			texts[c.name] = c.text
+		}
+	}
+	for name, text := range texts {
+		kind := kindOf(t, text)
+		r, _ := kind.reader()
+		want, err := Read(strings.NewReader(text), kind)
+		if err != nil || len(r.tools) == 0 || !whole(want) || !strings.HasSuffix(text, "\n") ||
+			kind == MSInfo || kind == RegText { // files
+			continue
+		}
+		for _, prompts := range [][2]string{{"$ " + r.tools[0] + "\n", "$ \n"}, {"C:\\>" + r.tools[0] + "\n",
+			"C:\\>\n"}} {
+			got, err := Read(strings.NewReader(prompts[0]+text+prompts[1]), kind)
+			if err != nil || !whole(got) || len(got.Modules) != len(want.Modules) {
+				t.Errorf("%s as %s after %q: %v\n%s", name, kind, prompts[0], err, inventedDump(got))
+			}
+		}
+	}
 }

@@ -50,13 +50,19 @@ func several(clean string) (all captured, ok bool) {
 	return all, true
 }
 
-// sessionParts splits a text at its prompts with a command, each part beginning with one.
+// sessionParts splits a text at its prompts with a command, each part beginning with one. A command that printed
+// nothing belongs to what the next one printed: its output may be in a file or in a variable.
 func sessionParts(clean string) []string {
 	var parts []string
-	begin, at := 0, 0
+	begin, at, printed := 0, 0, true
 	for line := range strings.Lines(clean) {
 		command, ok := text.Prompt(strings.TrimSpace(line))
-		if ok && command != "" && at > begin {
+		typed := ok && command != ""
+		last := printed
+		if strings.TrimSpace(line) != "" {
+			printed = !typed
+		}
+		if typed && last && at > begin {
 			if parts = append(parts, clean[begin:at]); len(parts) > maxParts {
 				return nil
 			}
