@@ -60,7 +60,7 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err := a.checkFormat(); err != nil {
 		return err
 	}
-	if err := f.check(); err != nil {
+	if err := cmp.Or(f.check(), f.fits(scope)); err != nil {
 		return err
 	}
 	blocked, err := a.readBlockList(f.blockList)
@@ -385,6 +385,30 @@ func whyUnsigned(m *lkm.Module) string {
 		}
 	}
 	return ""
+}
+
+// fits returns an error for a state that no module of the scope has: an empty list would look like an answer.
+func (f *filter) fits(scope lkm.Scope) error {
+	var wants string
+	switch lkm.State(f.state) {
+	case "":
+	case lkm.StateBuiltin:
+		if scope != lkm.ScopeBuiltin {
+			wants = "--builtin"
+		}
+	case lkm.StateInstalled, lkm.StateStaged:
+		if scope != lkm.ScopeInstalled {
+			wants = "--installed"
+		}
+	default:
+		if scope == lkm.ScopeBuiltin {
+			wants = "a list of what is loaded, without --builtin,"
+		}
+	}
+	if wants == "" || scope == lkm.ScopeAll {
+		return nil
+	}
+	return fmt.Errorf("--state %s goes with %s or --all", f.state, wants)
 }
 
 // check returns an error for an invalid state or pattern.
