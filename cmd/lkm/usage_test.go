@@ -65,7 +65,7 @@ func TestUsage(t *testing.T) {
 		"list --state builtin":          "--state builtin goes with --builtin or --all",
 		"list --state installed":        "--state installed goes with --installed or --all",
 		"list --builtin --state staged": "--state staged goes with --installed or --all",
-		"list --builtin --state loaded": "--state loaded goes with a list of what is loaded, without --builtin, or --all",
+		"list --builtin --state loaded": "--state loaded goes with a list of what is loaded",
 		"mirror --output=":              "--output: its value is empty",
 	} {
 		code, stdout, stderr := lkmRun(t, "", strings.Fields(call)...)
