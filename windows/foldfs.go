@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -29,7 +30,7 @@ func newFoldFS(fsys fs.FS, drive string) *foldFS {
 }
 
 // resolve returns the volume's own spelling of name. What does not exist is kept as it is, for the
-// error of whoever opens it.
+// error of whoever opens it. A name of another drive is an error that does not match fs.ErrNotExist.
 func (f *foldFS) resolve(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", fs.ErrInvalid
@@ -38,8 +39,8 @@ func (f *foldFS) resolve(name string) (string, error) {
 		return ".", nil
 	}
 	drive, rest, _ := strings.Cut(name, "/")
-	if !strings.EqualFold(drive, f.drive) {
-		return "", fs.ErrNotExist
+	if !strings.EqualFold(drive, f.drive) { // whether it is on another volume is not known
+		return "", fmt.Errorf("the image has drive %s alone, not %s", f.drive, drive)
 	}
 	if rest == "" {
 		return ".", nil

@@ -3,6 +3,8 @@
 package windows
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
@@ -26,12 +28,37 @@ func (v volume) resolve(op, name string) (string, error) {
 	return own, nil
 }
 
+// missing returns the error of a name that is not there. Behind a reparse point that leads nowhere in the image the
+// name may be on another volume: that error does not match fs.ErrNotExist.
+func (v volume) missing(own string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for i := range len(own) + 1 {
+		if i < len(own) && own[i] != '/' {
+			continue
+		}
+		info, e := v.FS.Lstat(own[:i])
+		if e != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			continue
+		}
+		if _, e := v.FS.Stat(own[:i]); errors.Is(e, fs.ErrNotExist) {
+			return fmt.Errorf("%s is a reparse point that leads nowhere in the image", dosPath("C:/"+own[:i]))
+		}
+	}
+	return err
+}
+
 func (v volume) Open(name string) (fs.File, error) {
 	own, err := v.resolve("open", name)
 	if err != nil {
 		return nil, err
 	}
-	return v.FS.Open(own)
+	file, err := v.FS.Open(own)
+	return file, v.missing(own, err)
 }
 
 func (v volume) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -39,7 +66,8 @@ func (v volume) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.FS.ReadDir(own)
+	entries, err := v.FS.ReadDir(own)
+	return entries, v.missing(own, err)
 }
 
 func (v volume) Stat(name string) (fs.FileInfo, error) {
@@ -47,7 +75,8 @@ func (v volume) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.FS.Stat(own)
+	info, err := v.FS.Stat(own)
+	return info, v.missing(own, err)
 }
 
 func (v volume) Lstat(name string) (fs.FileInfo, error) {
@@ -78,7 +107,8 @@ func (v volume) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return v.FS.AppendFile(dst, own, max)
+	dst, err = v.FS.AppendFile(dst, own, max)
+	return dst, v.missing(own, err)
 }
 
 func (v volume) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
@@ -86,5 +116,6 @@ func (v volume) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return v.FS.AppendAttr(dst, own, max)
+	dst, err = v.FS.AppendAttr(dst, own, max)
+	return dst, v.missing(own, err)
 }
