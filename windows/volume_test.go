@@ -32,13 +32,13 @@ func TestOtherVolume(t *testing.T) {
 		image := fstest.MapFS{
 			"Windows/System32/config/SYSTEM": {Data: hivetest.Of(`HKEY_LOCAL_MACHINE\SYSTEM`, []hivetest.Key{
 				{Path: root + `Select`, Values: []hivetest.Value{dword("Current", 1), dword("Default", 1)}},
-				{Path: root + `ControlSet001\Services\xsvc`, Values: []hivetest.Value{dword("Type", 1), dword("Start", 0),
-					{Name: "ImagePath", Type: 2, Data: path}}}})},
+				{Path: root + `ControlSet001\Services\xsvc`, Values: []hivetest.Value{
+					dword("Type", 1), dword("Start", 0), {Name: "ImagePath", Type: 2, Data: path}}}})},
 			"Windows/System32/drivers/a.sys":                   {Data: sample("a")},
 			"Windows/System32/DriverStore/FileRepository/none": {},
 			"there/x.sys": {Data: sample("x")}, "real/z": {},
 			"link": {Data: []byte("../elsewhere"), Mode: fs.ModeSymlink},
-			"to": {Data: []byte("there"), Mode: fs.ModeSymlink},
+			"to":   {Data: []byte("there"), Mode: fs.ModeSymlink},
 		}
 		sys, err := lkm.OpenImage(image, lkm.Options{OS: lkm.Windows})
 		if err != nil {
