@@ -75,8 +75,8 @@ var (
 	morePattern = lazy.Regexp{Pattern: `(?i)^\W*(?:(?:and|plus|\+) ?)?\d[\d,.]* ` +
 		`(?:more|other|further|additional|remaining)(?: [\pL-]+){0,3}\W*$`}
 	// brokenPattern matches what a shell or a terminal says of a command that did not come to its end.
-	brokenPattern = lazy.Regexp{Pattern: `(?i)^(?:\^C|\^Z|killed|terminated|aborted|interrupt(?:ed)?|.*broken pipe|` +
-		`.*write error.*|.*connection (?:to \S+ )?(?:closed|reset|lost).*|.*client_loop: .*|` +
+	brokenPattern = lazy.Regexp{Pattern: `(?i)^(?:\^[CZ\\].*|killed|terminated|aborted|interrupt(?:ed)?|` +
+		`.*broken pipe|.*write error.*|.*connection (?:to \S+ )?(?:closed|reset|lost).*|.*client_loop: .*|` +
 		`\[?(?:etc\.?|and so on|to be continued|usw\.?|等等?|以下省略|中略|省略)[\])]?)$`}
 	// watchPattern matches the head of watch(1), which shows a screen of what its command prints.
 	watchPattern = lazy.Regexp{Pattern: `^Every \d+[.,]\d+s: `}
