@@ -52,6 +52,10 @@ func findBundles(ctx context.Context, fsys fs.FS, r *fact.Report) []string {
 	for _, dir := range treeFolders {
 		s.tree(dir, 0)
 	}
+	if len(s.found) == 0 && r.Count(SourceBundles) == 0 { // no macOS is without
+		s.lose(extensionFolders[0], fmt.Errorf("no bundle at all: no system is in this root, or a disk of it is not "+
+			"mounted: %w", fs.ErrNotExist))
+	}
 	return s.found
 }
 
