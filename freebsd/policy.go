@@ -105,6 +105,11 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 		l = readLock(ctx, k.call())
 	}
 	p := policyOf(l, k.conf(ctx))
+	if k.bootless(ctx) && p.Loading == fact.LoadingAny { // a jail's rc.conf says nothing of the kernel that runs
+		p.Loading = ""
+		p.Facts = append(p.Facts, fact.PolicyFact{Name: "kernel", Source: SourceLoaderConf, Code: fact.CodeAbsent,
+			Unknown: true, Effect: noKernel.Text})
+	}
 	r.Policy(p)
 	return p, ctx.Err()
 }

@@ -95,3 +95,22 @@ func TestInstalledWithoutKernel(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicyWithoutKernel: what a root without a kernel has in /etc says nothing of the kernel that runs.
+func TestPolicyWithoutKernel(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		root    fstest.MapFS
+		loading fact.Loading
+	}{
+		{"empty", fstest.MapFS{}, ""},
+		{"a jail's", fstest.MapFS{"etc/rc.conf": {Data: []byte("sshd_enable=YES\n")}}, ""},
+		{"a kernel", freebsdRoot(1402000, nil), fact.LoadingAny},
+	} {
+		k := Open(rootDisk{c.root}, fact.Options{OS: fact.FreeBSD, Image: true})
+		p, err := k.Policy(t.Context(), new(fact.Report))
+		if err != nil || p.Loading != c.loading || (p.Err() == nil) != (c.loading != "") {
+			t.Errorf("%s: %q, %v, %v", c.name, p.Loading, p.Err(), err)
+		}
+	}
+}
