@@ -12,6 +12,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/signtest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -130,5 +131,27 @@ func TestWithoutStore(t *testing.T) {
 	}
 	if list, err := image(volume(nil)).Resolve(context.Background(), `PCI\X`, new(fact.Report)); err == nil {
 		t.Errorf("nothing was read, and no driver is found: %v", list)
+	}
+}
+
+// A signature is valid only if the stores of the volume do not say otherwise. A folder of drivers has none.
+func TestSignatureWithoutStores(t *testing.T) {
+	s := signtest.New(t, "Vendor")
+	file := s.Image(t, sample("signed"))
+	volumeOf := volume(map[string]string{system32 + "drivers/signed.sys": string(file)})
+	folder := &fakewindows.Machine{Files: fstest.MapFS{"c:/signed.sys": {Data: file}}}
+	for m, want := range map[*fakewindows.Machine]fact.SignatureStatus{
+		volumeOf: fact.SignatureUnchecked, folder: fact.SignatureValid} {
+		k := windows.Open(m, fact.Options{Image: true, Keys: []fact.KeySet{s.KeySet()},
+			Detail: fact.DetailSignatures})
+		var r fact.Report
+		for record, err := range k.Installed(context.Background(), &r) {
+			if err == nil && record.Name == "signed.sys" && record.Signature.Status != want {
+				t.Errorf("%s, want %s", record.Signature.Status, want)
+			}
+		}
+		if n := r.Count(windows.SourceStores); n > 1 {
+			t.Errorf("%d problems", n)
+		}
 	}
 }

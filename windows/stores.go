@@ -69,8 +69,8 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 			switch {
 			case err == nil:
 				read++
-			case errors.Is(err, fs.ErrNotExist): // a store that nobody put anything into
-				continue
+			case errors.Is(err, fs.ErrNotExist) && (!hiveIsMissing(err) || k.bareFolder()):
+				continue // a store that nobody put anything into
 			case errors.Is(err, errors.ErrUnsupported):
 				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, err)
 				if !fact.Lacks(err) { // a tape that is older than the question
@@ -119,7 +119,7 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 // storeProblem reports what could not be read of a store. A hive with all of them is reported once.
 func storeProblem(r *fact.Report, subject string, err error) {
 	p := fact.ProblemOf(SourceStores, subject, "signature", err)
-	if errors.Is(err, errDirtyHive) {
+	if errors.Is(err, errDirtyHive) || hiveIsMissing(err) {
 		if p.Subject = ""; slices.Contains(r.Problems, p) {
 			return
 		}
