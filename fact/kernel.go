@@ -76,6 +76,8 @@ type Options struct {
 	Workers int
 	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
 	MaxFile int64
+	// Once is set if no later call will ask for the same files: what they say is not kept.
+	Once bool
 }
 
 // KernelAll is the Options.Kernel that makes a check answer for every kernel release on disk.

@@ -144,7 +144,7 @@ func (k *Kernel) describer(
 func (d *describer) describe(m *Record, file string) ko.File {
 	name := d.tree.Path(file)
 	lost := &fact.Report{Budget: d.budget} // of this module
-	f, err := d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, name, d.options, lost)
+	f, err := d.read(name, lost)
 	addFile(m, &f, d.tree.Release, lost, err)
 	m.Own.File = file
 	if err != nil {
@@ -152,6 +152,14 @@ func (d *describer) describe(m *Record, file string) ko.File {
 	}
 	d.place(m, file, name)
 	return f
+}
+
+// read reads a file, unless what it says is kept from a call before.
+func (d *describer) read(name string, lost *fact.Report) (ko.File, error) {
+	if d.kernel.options.Once {
+		return d.reader.ReadFile(d.kernel.machine, name, d.options, lost)
+	}
+	return d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, name, d.options, lost)
 }
 
 // place adds what the machine says of a file that lies in a release directory: which firmware it has,

@@ -296,7 +296,7 @@ func (d *describer) fileOfKernelName(name string) string {
 			return ""
 		}
 		lost := &fact.Report{Budget: d.budget} // of a file that is only looked at for its name
-		f, err := d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, d.tree.Path(lines[i].Path), d.options, lost)
+		f, err := d.read(d.tree.Path(lines[i].Path), lost)
 		switch {
 		case fact.CodeOf(err) == fact.CodeBudget, slices.ContainsFunc(lost.Problems, isOverBudget):
 			return ""

@@ -49,6 +49,8 @@ type Options struct {
 	// Workers is how many files are read at once. 0 means 1 for what is loaded in the running kernel, and else
 	// GOMAXPROCS, at most 8.
 	Workers int
+	// Once is set for a System that is asked once: it does not keep what files said for the next call.
+	Once bool
 	// Deadline bounds one call that reads many files; if something is not read by then, its source is partial with code
 	// budget, and Installed yields an error that matches ErrBudget. With 0 only the context bounds the call.
 	Deadline time.Duration
@@ -64,7 +66,7 @@ func (o *Options) facts(os OS, of machineOf) fact.Options {
 	f := fact.Options{
 		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust,
 		Catalogs:   hostfs.Regular(o.Catalogs),
-		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
+		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile, Once: o.Once,
 	}
 	if o.Only != nil {
 		f.Only = func(id, name string, state State) bool {

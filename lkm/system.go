@@ -149,10 +149,10 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 }
 
 // SnapshotEach is SnapshotOf that also calls each for every module as soon as it is read, in the order of reading, so
-// that the first of thousands can be shown at once. A module's id is not yet unique then, and of ScopeAll it may come
-// twice, from two lists; the Snapshot settles both. The function must neither change nor keep the module. It may be
-// nil.
-func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Module)) (*Snapshot, error) {
+// that the first of thousands can be shown at once. A module of which each returns false is left out of the Snapshot,
+// which takes the less memory. A module's id may not be unique then; the Snapshot's are. The function must neither
+// change nor keep the module. It may be nil.
+func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Module) bool) (*Snapshot, error) {
 	return s.snapshot(ctx, scope, func(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error) {
 		return s.collect(ctx, scope, h, r, each)
 	})
@@ -196,17 +196,18 @@ func (s *System) snapshot(ctx context.Context, scope Scope, collect collector) (
 }
 
 func (s *System) collect(
-	ctx context.Context, scope Scope, h *fact.Header, r *fact.Report, each func(*Module),
+	ctx context.Context, scope Scope, h *fact.Header, r *fact.Report, each func(*Module) bool,
 ) ([]Module, error) {
 	switch scope {
 	case ScopeLoaded:
 		modules, err := s.backend.loaded(ctx, h, r)
+		kept := modules[:0]
 		for i := range modules {
-			if each != nil {
-				each(&modules[i])
+			if each == nil || each(&modules[i]) {
+				kept = append(kept, modules[i])
 			}
 		}
-		return modules, err
+		return kept, err
 	case ScopeBuiltin:
 		return gather(s.backend.builtin(ctx, r), each)
 	case ScopeInstalled:
@@ -221,7 +222,7 @@ func (s *System) collect(
 // each. The first that has an id says what it is. A list that could not be read is a Problem if another list was read.
 // Without the kernel's own list there is no answer.
 func (s *System) collectAll(
-	ctx context.Context, h *fact.Header, r *fact.Report, each func(*Module),
+	ctx context.Context, h *fact.Header, r *fact.Report, each func(*Module) bool,
 ) ([]Module, error) {
 	var all []Module
 	known := make(map[string]bool)
@@ -231,7 +232,14 @@ func (s *System) collectAll(
 		if scope == ScopeLoaded && s.of.image {
 			continue
 		}
-		modules, err := s.collect(ctx, scope, h, r, each)
+		var fresh []string // ids of this list
+		modules, err := s.collect(ctx, scope, h, r, func(m *Module) bool {
+			if known[m.ID] {
+				return false
+			}
+			fresh = append(fresh, m.ID)
+			return each == nil || each(m)
+		})
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
@@ -244,16 +252,10 @@ func (s *System) collectAll(
 			continue
 		}
 		any = true
-		fresh := modules[:0]
-		for _, m := range modules {
-			if !known[m.ID] {
-				fresh = append(fresh, m)
-			}
+		for _, id := range fresh {
+			known[id] = true
 		}
-		for _, m := range fresh {
-			known[m.ID] = true
-		}
-		all = append(all, fresh...)
+		all = append(all, modules...)
 	}
 	if !any && lost != nil {
 		return nil, lost[0] // the others are of the same directory
@@ -265,19 +267,20 @@ func (s *System) collectAll(
 	return all, nil
 }
 
-func gather(seq iter.Seq2[Module, error], each func(*Module)) ([]Module, error) {
+func gather(seq iter.Seq2[Module, error], each func(*Module) bool) ([]Module, error) {
 	var modules []Module
+	shown := new(Module) // one for all: each does not keep it
 	for m, err := range seq {
 		if err != nil {
 			return nil, err
+		}
+		if *shown = m; each != nil && !each(shown) {
+			continue
 		}
 		if len(modules) == cap(modules) { // doubled: append alone would copy a long list five times
 			modules = slices.Grow(modules, max(len(modules), 64))
 		}
 		modules = append(modules, m)
-		if each != nil {
-			each(&modules[len(modules)-1])
-		}
 	}
 	return modules, nil
 }

@@ -32,7 +32,7 @@ type catalog struct {
 // catalog looks at all of the machine that can be seen: what is loaded, compiled in and on disk.
 // Files are read of those modules only that only chooses; nil is all.
 func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Module) bool) (*catalog, error) {
-	sys, err := a.openOnly(detail, only)
+	sys, err := a.openOnce(detail, only)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err != nil {
 		return err
 	}
-	sys, err := a.open(f.detail())
+	sys, err := a.openOnce(f.detail(), nil)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,11 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return notDrivers(string(snap.OS))
 	}
 	blocked.match(snap)
-	err = a.writeStreamed(snap, scope, f, rows.end())
+	printed, err := rows.end()
+	if err != nil {
+		return err
+	}
+	err = a.writeStreamed(snap, scope, f, printed)
 	if err != nil && !errors.Is(err, exit(exitIncomplete)) {
 		return err
 	}
@@ -121,7 +125,9 @@ func (a *app) writeStreamed(snap *lkm.Snapshot, scope lkm.Scope, f *filter, prin
 		}
 		a.summary(snap, scope, all, undecided, f)
 	default:
-		err = a.writeModules(snap.Modules, columns(snap.OS, scope))
+		if !printed {
+			err = a.writeModules(snap.Modules, columns(snap.OS, scope))
+		}
 	}
 	if err != nil {
 		return err

@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/internal/escape"
@@ -140,87 +138,50 @@ func (a *app) writeModules(modules []lkm.Module, cols []column) error {
 	return nil
 }
 
-// writeLines prints a module a line. Encoding thousands of them takes as long as reading them, so
-// it is done on all cores.
+// writeLines prints a module a line.
 func (a *app) writeLines(modules []lkm.Module) error {
-	if len(a.flags.fields) == 0 {
-		return writeParallel(a.stdout, modules)
-	}
+	var b bytes.Buffer
 	for i := range modules {
-		values, err := pick(&modules[i], a.flags.fields)
-		if err != nil {
+		b.Reset()
+		if err := a.encodeLine(&b, &modules[i]); err != nil {
 			return err
 		}
-		line := make(map[string]any, len(values))
-		for j, v := range values {
-			if v != nil {
-				line[a.flags.fields[j]] = v
-			}
-		}
-		if err := writeJSON(a.stdout, line, ""); err != nil {
+		if _, err := a.stdout.Write(b.Bytes()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeParallel writes each module as one line of JSON, in order.
-func writeParallel(w io.Writer, modules []lkm.Module) error {
-	const batch = 64
-	type part struct {
-		text *bytes.Buffer
-		err  error
+// encodeLine appends a module, or those of its fields that are asked for, as a line of JSON that is safe on a terminal.
+func (a *app) encodeLine(b *bytes.Buffer, m *lkm.Module) error {
+	if len(a.flags.fields) == 0 {
+		return encodeJSON(b, m)
 	}
-	var buffers sync.Pool // of *bytes.Buffer
-	parts := make(chan chan part, 2*runtime.GOMAXPROCS(0))
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		defer close(parts)
-		for from := 0; from < len(modules); from += batch {
-			done := make(chan part, 1)
-			select {
-			case parts <- done:
-			case <-stop:
-				return
-			}
-			go func(some []lkm.Module) {
-				b, ok := buffers.Get().(*bytes.Buffer)
-				if !ok {
-					b = new(bytes.Buffer)
-				}
-				b.Reset()
-				err := encodeLines(b, some)
-				done <- part{b, err}
-			}(modules[from:min(from+batch, len(modules))])
-		}
-	}()
-	for done := range parts {
-		p := <-done
-		if p.err != nil {
-			return p.err
-		}
-		if _, err := w.Write(p.text.Bytes()); err != nil {
-			return err
-		}
-		buffers.Put(p.text)
+	values, err := pick(m, a.flags.fields)
+	if err != nil {
+		return err
 	}
-	return nil
+	line := make(map[string]any, len(values))
+	for i, v := range values {
+		if v != nil {
+			line[a.flags.fields[i]] = v
+		}
+	}
+	return encodeJSON(b, line)
 }
 
-// encodeLines appends modules as lines of JSON that are safe on a terminal.
-func encodeLines(b *bytes.Buffer, modules []lkm.Module) error {
+// encodeJSON appends v as a line of JSON that is safe on a terminal.
+func encodeJSON(b *bytes.Buffer, v any) error {
+	from := b.Len()
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	for i := range modules {
-		from := b.Len()
-		if err := e.Encode(&modules[i]); err != nil {
-			return err
-		}
-		if safe := safeJSON(b.Bytes()[from:]); len(safe) != b.Len()-from {
-			b.Truncate(from)
-			b.Write(safe)
-		}
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	if safe := safeJSON(b.Bytes()[from:]); len(safe) != b.Len()-from {
+		b.Truncate(from)
+		b.Write(safe)
 	}
 	return nil
 }

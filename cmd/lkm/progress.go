@@ -68,8 +68,11 @@ func (p *progress) end() {
 	}
 }
 
-// count counts a module that was read.
-func (p *progress) count(*lkm.Module) { p.read.Add(1) }
+// count counts a module that was read, which is kept.
+func (p *progress) count(*lkm.Module) bool {
+	p.read.Add(1)
+	return true
+}
 
 // A clearing is a stream that a progress gives way to.
 type clearing struct {

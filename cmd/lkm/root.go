@@ -286,16 +286,23 @@ func (a *app) options() (lkm.Options, error) {
 }
 
 // open opens the machine that the flags name, with more details than they ask for.
-func (a *app) open(more lkm.Detail) (*lkm.System, error) { return a.openOnly(more, nil) }
+func (a *app) open(more lkm.Detail) (*lkm.System, error) {
+	return a.openWith(lkm.Options{Detail: more})
+}
 
-// openOnly is open, with files read of those modules only that only chooses; nil is all.
-func (a *app) openOnly(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.System, error) {
+// openOnce is open for a single list, with files read of those modules only that only chooses; nil is all.
+func (a *app) openOnce(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.System, error) {
+	return a.openWith(lkm.Options{Detail: more, Only: only, Once: true})
+}
+
+// openWith opens the machine that the flags name, as they and three of the options say: Detail, Only and Once.
+func (a *app) openWith(with lkm.Options) (*lkm.System, error) {
 	o, err := a.options()
 	if err != nil {
 		return nil, err
 	}
-	o.Detail |= more
-	o.Only = only
+	o.Detail |= with.Detail
+	o.Only, o.Once = with.Only, with.Once
 	switch {
 	case a.flags.root != "" && !a.flags.live:
 		fsys, err := lkm.Dir(a.flags.root)

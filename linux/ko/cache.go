@@ -101,7 +101,7 @@ func (c *Cache) ReadFile(r *Reader, fsys fs.FS, name string, o Options, report *
 		return f, nil
 	}
 	before := report.Count(SourceFile)
-	f, err := r.readOpen(open, name, o, report)
+	f, err := r.readOpen(open, info, name, o, report)
 	if err == nil && report.Count(SourceFile) == before {
 		c.put(name, id, f)
 	}

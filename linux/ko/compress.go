@@ -31,7 +31,7 @@ const (
 )
 
 // maxReused is how many bytes of memory a Reader keeps for the next file: most modules are smaller.
-const maxReused = 8 << 20
+const maxReused = 1 << 20
 
 // CompressionOf detects a file's container by its first bytes, whatever its name says.
 func CompressionOf(head []byte) string {
@@ -53,25 +53,34 @@ type expander struct {
 	xz  xz.Reader
 	zst *zstd.Decoder
 
-	src  bytes.Reader
-	from io.Reader // the decoder in use
-	path string
-	out  []byte // what was decoded of the current file
-	max  int64
-	done bool
-	item *fact.Item // pays for what is decoded
+	compression string
+	data        []byte // the current file
+	src         bytes.Reader
+	from        io.Reader // the decoder in use
+	path        string
+	out         []byte // what was decoded of the current file, from off on
+	off         int64
+	max         int64
+	done        bool
+	item        *fact.Item // pays for what is decoded
 }
 
 // open starts on a file's compressed bytes; at most max bytes will be decoded, and no more than the item allows: a
 // module is at most some ten times as long as its file.
-func (x *expander) open(compression string, data []byte, path string, max int64, item *fact.Item) (err error) {
-	x.src.Reset(data)
-	x.out, x.path, x.max, x.done, x.item = x.out[:0], path, max, false, item
+func (x *expander) open(compression string, data []byte, path string, max int64, item *fact.Item) error {
+	x.compression, x.data, x.path, x.max, x.item = compression, data, path, max, item
 	if item != nil {
 		x.max = min(max, item.MaxMemory())
 	}
 	_ = item.Hold(int64(cap(x.out))) // of the file before; one of no more than the limit
-	switch compression {
+	return x.start()
+}
+
+// start begins to decode the file, or begins again.
+func (x *expander) start() (err error) {
+	x.src.Reset(x.data)
+	x.out, x.off, x.done = x.out[:0], 0, false
+	switch x.compression {
 	case CompressionGzip:
 		if x.gz == nil {
 			x.gz, err = gzip.NewReader(&x.src)
@@ -80,7 +89,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		}
 		x.from = gzipMembers{x}
 	case CompressionXZ:
-		x.xz.Reset(data, maxXZWindow)
+		x.xz.Reset(x.data, maxXZWindow)
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {
@@ -90,7 +99,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		}
 		x.from = x.zst
 	default:
-		return fmt.Errorf("compression %q: %w", compression, errors.ErrUnsupported)
+		return fmt.Errorf("compression %q: %w", x.compression, errors.ErrUnsupported)
 	}
 	if err != nil {
 		return x.fail(err)
@@ -121,7 +130,7 @@ func (x *expander) more(n int) error {
 	if x.done {
 		return nil
 	}
-	n = int(min(int64(n), x.max+1-int64(len(x.out))))
+	n = int(min(int64(n), x.max+1-x.decoded()))
 	if err := x.reserve(n); err != nil {
 		return err
 	}
@@ -129,8 +138,8 @@ func (x *expander) more(n int) error {
 	for len(x.out) < end {
 		got, err := x.from.Read(x.out[len(x.out):end])
 		x.out = x.out[:len(x.out)+got]
-		if int64(len(x.out)) > x.max {
-			x.out = x.out[:x.max]
+		if x.decoded() > x.max {
+			x.out = x.out[:x.max-x.off]
 			return &fact.ParseError{Source: x.path, Field: "compression",
 				Reason: fmt.Sprintf("decompresses to more than %d bytes", x.max), Err: fact.ErrTooLarge}
 		}
@@ -143,6 +152,15 @@ func (x *expander) more(n int) error {
 		}
 	}
 	return nil
+}
+
+// decoded returns how many bytes of the file were decoded.
+func (x *expander) decoded() int64 { return x.off + int64(len(x.out)) }
+
+// drop forgets the first n bytes of what was decoded.
+func (x *expander) drop(n int) {
+	x.out = x.out[:copy(x.out, x.out[n:])]
+	x.off += int64(n)
 }
 
 // all decodes the rest.
@@ -218,7 +236,7 @@ func newZstd(in io.Reader) (*zstd.Decoder, error) {
 }
 
 // fail makes the error for a container that is invalid.
-func (x *expander) fail(err error) error { return CompressionError(err, x.path, int64(len(x.out))) }
+func (x *expander) fail(err error) error { return CompressionError(err, x.path, x.decoded()) }
 
 // CompressionError returns the error for a container that is invalid, found at an offset of what is
 // in it; errors of the file below pass.
@@ -243,7 +261,7 @@ func (x *expander) close() {
 	if cap(x.out) > maxReused {
 		x.out = nil
 	}
-	x.from = nil
+	x.from, x.data = nil, nil
 	x.item.Done()
 	x.item = nil
 }

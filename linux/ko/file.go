@@ -143,15 +143,18 @@ func (r *Reader) ReadFile(fsys fs.FS, name string, o Options, report *fact.Repor
 		return File{Path: name}, o.errorAt(name, err)
 	}
 	defer f.Close()
-	return r.readOpen(f, name, o, report)
+	info, err := f.Stat()
+	if err != nil {
+		return File{Path: name}, o.errorAt(name, err)
+	}
+	return r.readOpen(f, info, name, o, report)
 }
 
 // readOpen reads an open module file; name is for errors and for the module's name.
-func (r *Reader) readOpen(f fs.File, name string, o Options, report *fact.Report) (File, error) {
+func (r *Reader) readOpen(f fs.File, info fs.FileInfo, name string, o Options, report *fact.Report) (File, error) {
 	r.report, r.root = report, o.Root
-	info, _ := f.Stat()
 	r.id = hostfs.FileID(nil, name, info)
-	file, err := r.read(f, name, o)
+	file, err := r.read(f, info, name, o)
 	r.report, r.id = nil, ""
 	return file, o.errorAt(name, err)
 }
@@ -162,8 +165,8 @@ func (r *Reader) lose(file *File, field string, err error) {
 	r.report.Problem(SourceFile, file.Name, field, o.errorAt(file.Path, err))
 }
 
-func (r *Reader) read(f fs.File, name string, o Options) (File, error) {
-	file, err := describeFile(f, name, o.max())
+func (r *Reader) read(f fs.File, info fs.FileInfo, name string, o Options) (File, error) {
+	file, err := describeFile(info, name, o.max())
 	if err != nil {
 		return file, err
 	}
@@ -180,7 +183,8 @@ func (r *Reader) read(f fs.File, name string, o Options) (File, error) {
 		return file, err
 	}
 	if CompressionOf(r.head[:n]) != CompressionNone {
-		r.stored, err = limit.AppendAll(io.NewSectionReader(at, 0, o.max()+1), r.stored[:0], name, o.max())
+		whole := sized{io.NewSectionReader(at, 0, o.max()+1), file.Size}
+		r.stored, err = limit.AppendAll(whole, r.stored[:0], name, o.max())
 		if err != nil {
 			return file, err
 		}
@@ -195,6 +199,14 @@ func (r *Reader) read(f fs.File, name string, o Options) (File, error) {
 	}
 	return file, err
 }
+
+// A sized reader knows how long its file says that it is.
+type sized struct {
+	io.Reader
+	size int64
+}
+
+func (s sized) Size() int64 { return s.size }
 
 // Decode reads a module file that is in memory. Problems and the error are those of ReadFile.
 func (r *Reader) Decode(data []byte, name string, o Options, report *fact.Report) (File, error) {
@@ -242,6 +254,11 @@ func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
 		done, err := r.prefix(&file, o.max())
 		if done || err != nil {
 			return file, err
+		}
+		if r.x.off > 0 {
+			if err := r.x.start(); err != nil {
+				return file, err
+			}
 		}
 	}
 	if err := r.expand(&file, o); err != nil {

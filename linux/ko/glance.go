@@ -26,7 +26,11 @@ func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	}
 	defer f.Close()
 	o := Options{MaxFile: max}
-	file, err := describeFile(f, name, o.max())
+	info, err := f.Stat()
+	if err != nil {
+		return File{Path: name}, err
+	}
+	file, err := describeFile(info, name, o.max())
 	if err != nil {
 		return file, err
 	}
@@ -61,11 +65,7 @@ func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 }
 
 // describeFile starts a File with what the file system says of it.
-func describeFile(f fs.File, name string, max int64) (File, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return File{Path: name}, err
-	}
+func describeFile(info fs.FileInfo, name string, max int64) (File, error) {
 	if !info.Mode().IsRegular() {
 		return File{Path: name}, &fact.ParseError{Source: name, Reason: "not a regular file"}
 	}

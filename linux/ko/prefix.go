@@ -13,10 +13,11 @@ import (
 const (
 	prefixStep = 1 << 10
 	prefixMax  = 64 << 20
+	prefixKeep = 256 << 10 // kept of what is before, where .modinfo may have begun
 )
 
 // prefix decodes until .modinfo and the build-id are complete, and fills in the file when they are
-// found beyond doubt. It reports false when they are not; what was decoded so far stays.
+// found beyond doubt. It reports false when they are not; what was decoded so far stays, but for what is long before.
 func (r *Reader) prefix(file *File, max int64) (bool, error) {
 	x := &r.x
 	if err := x.more(prefixStep); err != nil {
@@ -43,12 +44,15 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 			}
 			file.Machine = e.machine
 			r.setModinfo(file, x.out[p.start:p.end])
-			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
+			file.BuildID = p.id
 			file.Whole = x.done
 			return true, nil
 		}
-		if x.done || len(x.out) >= prefixMax {
+		if x.done || x.decoded() >= prefixMax {
 			return false, nil
+		}
+		if p.magic == 0 && len(x.out) >= 2*prefixKeep {
+			x.drop(p.drop(len(x.out) - prefixKeep))
 		}
 		if err := x.more(p.step(len(x.out))); err != nil {
 			return false, err
@@ -60,14 +64,23 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 // section headers, which are at the end.
 type prefixSearch struct {
 	order      binary.ByteOrder
-	seen       int // bytes that were searched for vermagic
-	magic      int // where "vermagic=" is; 0 while not found
-	start, end int // of .modinfo, when end is set
-	idSeen     int // bytes that were searched for the build-id
-	id, idSize int // of the build-id, when idSize is set
+	seen       int    // bytes that were searched for vermagic
+	magic      int    // where "vermagic=" is; 0 while not found
+	start, end int    // of .modinfo, when end is set
+	idSeen     int    // bytes that were searched for the build-id
+	id         string // the build-id, when it was found
+	cut        bool   // the file's beginning was dropped
 }
 
-func (p *prefixSearch) complete() bool { return p.end > 0 && p.idSize > 0 }
+func (p *prefixSearch) complete() bool { return p.end > 0 && p.id != "" }
+
+// drop makes the search go on without the first n bytes, or a few less, and returns how many. Nothing of .modinfo was
+// found in them.
+func (p *prefixSearch) drop(n int) int {
+	n &^= 63 // the build-id stays where its note is aligned
+	p.seen, p.idSeen, p.cut = max(p.seen-n, 0), max(p.idSeen-n, 0), true
+	return n
+}
 
 // step returns how much more to decode: while .modinfo goes on, an eighth of what is there of it,
 // which is looked at anew each time.
@@ -86,7 +99,7 @@ var (
 // search looks at what was decoded so far. It reports false when the search can give no certain
 // answer any more.
 func (p *prefixSearch) search(out []byte, done bool) bool {
-	if p.idSize == 0 {
+	if p.id == "" {
 		p.searchID(out)
 	}
 	if p.end > 0 {
@@ -128,6 +141,9 @@ func (p *prefixSearch) bounds(out []byte, done bool) bool {
 		padding := zerosBefore(out[:start-1])
 		last := start - padding
 		before := bytes.LastIndexByte(out[:last-1], 0) + 1
+		if before == 0 && p.cut {
+			return false
+		}
 		kind := entryKind(out[before:last])
 		ends, doubt := borders(kind, padding)
 		if doubt || ends && padding == 0 && hidesEntry(out[before:last]) {
@@ -283,7 +299,7 @@ func (p *prefixSearch) searchID(out []byte) {
 				p.idSeen = at - 12
 				return
 			}
-			p.id, p.idSize = at+4, size
+			p.id = hex.EncodeToString(out[at+4 : at+4+size])
 			return
 		}
 		from = at + 1

@@ -39,6 +39,9 @@ func (r *Root) ReadLink(name string) (string, error) { return r.readLink(name) }
 // descriptor is then -1.
 func (r *Root) OpenRegular(name string) (fd int, err error) { return r.openRegular(name) }
 
+// OpenFolder opens a directory for reading. It does not open anything else, and returns an error for it.
+func (r *Root) OpenFolder(name string) (*os.File, error) { return r.openFolder(name) }
+
 // OpenDir holds a directory below the root open, so that its files are found in fewer steps.
 func (r *Root) OpenDir(name string) (*Dir, error) { return r.openDir(name) }
 

@@ -118,6 +118,14 @@ func (r *Root) openRegular(name string) (int, error) {
 	return r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK)
 }
 
+func (r *Root) openFolder(name string) (*os.File, error) {
+	fd, err := r.openat2(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
 func (r *Root) openDir(name string) (*Dir, error) {
 	fd, err := r.openat2(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {

@@ -20,6 +20,8 @@ func (*Root) readLink(string) (string, error) { return "", errors.ErrUnsupported
 
 func (*Root) openRegular(string) (int, error) { return -1, errors.ErrUnsupported }
 
+func (*Root) openFolder(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+
 func (*Root) openDir(string) (*Dir, error) { return nil, errors.ErrUnsupported }
 
 func (*Dir) openRegular(string) (int, error) { return -1, errors.ErrUnsupported }
