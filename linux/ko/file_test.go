@@ -108,6 +108,44 @@ func TestPrefixIsCareful(t *testing.T) {
 	}
 }
 
+// TestLongPrefix has more before .modinfo than is kept of what is decoded, and a .modinfo of that length: what the file
+// says is the same, in little memory unless the whole file is needed.
+func TestLongPrefix(t *testing.T) {
+	long := strings.Repeat("alias=pci:v00001234d00005678sv*sd*bc*sc*i*\x00", 2*prefixKeep/40)
+	aliases := strings.Split(strings.TrimSuffix(long, "\x00"), "\x00")
+	for name, tt := range map[string]struct {
+		code    int
+		entries []string
+		long    bool // it takes the whole file
+	}{
+		"as long as what is kept":  {prefixKeep, nil, false},
+		"a few bytes more":         {2*prefixKeep + 13, nil, false},
+		"many times as long":       {9*prefixKeep + 1, nil, false},
+		"many entries":             {100, aliases, true},
+		"many entries behind code": {5 * prefixKeep, aliases, true},
+	} {
+		b := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo", tt.entries...)...)
+		b.Sections[1].Data = bytes.Repeat([]byte{0x90, 0xc3, 0, 'v', '='}, (tt.code+4)/5)
+		for kind, data := range map[string][]byte{"gzip": gzipped(t, b.Bytes()), "zstd": zstandard(t, b.Bytes())} {
+			r, again := NewReader(), NewReader()
+			first, err := r.Decode(data, "demo.ko", Options{}, new(fact.Report))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			whole, err := again.Decode(data, "demo.ko", Options{noPrefix: true}, new(fact.Report))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			if diff := cmp.Diff(whole.Modinfo, first.Modinfo); diff != "" || first.BuildID != whole.BuildID {
+				t.Errorf("%s, %s: %s, %s (-whole +first part):\n%s", name, kind, first.BuildID, whole.BuildID, diff)
+			}
+			if size := cap(r.x.out); !tt.long && size > 3*prefixKeep {
+				t.Errorf("%s, %s: %d bytes of memory", name, kind, size)
+			}
+		}
+	}
+}
+
 // TestPaddedEntries has several NULs between entries, as old builds left them: the first part must
 // not take one of the gaps for the section's end.
 func TestPaddedEntries(t *testing.T) {
