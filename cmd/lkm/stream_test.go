@@ -57,7 +57,8 @@ func TestStreamedLines(t *testing.T) {
 			t.Errorf("%s: not sorted by path: %s", tt.args, lines)
 		}
 		slices.SortFunc(got, func(a, b lkm.Module) int { return strings.Compare(a.ID, b.ID) })
-		if diff := cmp.Diff(snap.Modules, got, cmp.AllowUnexported(lkm.Count{})); diff != "" && len(got)+len(snap.Modules) > 0 {
+		diff := cmp.Diff(snap.Modules, got, cmp.AllowUnexported(lkm.Count{}))
+		if diff != "" && len(got)+len(snap.Modules) > 0 {
 			t.Errorf("%s (-json +jsonl):\n%s", tt.args, diff)
 		}
 		if code != tt.code || !strings.Contains(errs, tt.says) {
