@@ -14,6 +14,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/internal/unsettled"
 )
 
 // Policy returns what the system enforces on loading. Of an image it is what is certain of the next boot.
@@ -21,9 +22,24 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 	release, err := k.release(ctx)
 	rules := k.rules(ctx, release, err)
 	p := rules.policy()
+	if k.options.Image {
+		k.unsettle(p)
+	}
 	r.Policy(p)
 	rules.addLosses(r)
 	return p, nil
+}
+
+// unsettle makes unknown what an image lacks whose folders are not there: since macOS 10.15 they are on the Data
+// volume, and the System volume has empty folders in their place.
+func (k *Kernel) unsettle(p *fact.Policy) {
+	for _, c := range []struct{ folder, source string }{{"private/var/db", SourceKextPolicy},
+		{"Library/Preferences", SourceProfiles}, {"Library/Preferences", SourceSysExt}} {
+		if _, err := fs.Stat(k.machine, c.folder); errors.Is(err, fs.ErrNotExist) {
+			unsettled.Facts(p, fact.Problem{Source: c.source, Code: fact.CodeAbsent,
+				Text: "this root has no /" + c.folder + ": its Data volume is not mounted"}, c.source)
+		}
+	}
 }
 
 // rules reads the settings that decide what may load. err is why the release is unknown.

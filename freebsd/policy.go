@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/rcconf"
+	"github.com/kernelext/kernelext/internal/unsettled"
 )
 
 // A lock is what the running kernel says of whether klds may be loaded at all.
@@ -105,13 +106,28 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 		l = readLock(ctx, k.call())
 	}
 	p := policyOf(l, k.conf(ctx))
-	if k.bootless(ctx) && p.Loading == fact.LoadingAny { // a jail's rc.conf says nothing of the kernel that runs
-		p.Loading = ""
-		p.Facts = append(p.Facts, fact.PolicyFact{Name: "kernel", Source: SourceLoaderConf, Code: fact.CodeAbsent,
-			Unknown: true, Effect: noKernel.Text})
+	switch {
+	case k.bootless(ctx): // a jail's rc.conf says nothing of the kernel that runs
+		unsettled.Kernel(p, fact.Problem{Source: SourceLoaderConf, Code: fact.CodeAbsent, Text: noKernel.Text})
+	case k.options.Image && !k.hasRC(ctx):
+		unsettled.Facts(p, noRC, SourceRCConf)
 	}
 	r.Policy(p)
 	return p, ctx.Err()
+}
+
+// noRC is why nothing is known of the settings of rc(8) in an image that has nothing of it.
+var noRC = fact.Problem{Source: SourceRCConf, Code: fact.CodeAbsent,
+	Text: "this root has nothing of rc(8): its /etc is on another disk"}
+
+// hasRC reports whether the root of an image has anything of rc(8). One that cannot be looked into may have.
+func (k *Kernel) hasRC(ctx context.Context) bool {
+	for _, file := range []string{"etc/rc", rcDefaults, "etc/rc.conf"} {
+		if _, err := fs.Stat(k.machine, file); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return k.conf(ctx).scripts
 }
 
 // policyOf returns the facts of what is enforced on loading. l is nil for an image.
@@ -142,6 +158,12 @@ func policyOf(l *lock, c *config) *fact.Policy {
 		{"devmatch", "devmatch_blocklist", "devmatch(8) does not load these"},
 	} {
 		p.Facts = append(p.Facts, confFact(c.of(s.service), s.name, s.effect))
+	}
+	for i := range p.Facts {
+		f := &p.Facts[i]
+		if q, lost := c.unread.First(f.Source); lost && f.Code == fact.CodeAbsent { // the unread file may set it
+			f.Code, f.Unknown, f.Effect = q.Code, true, "not known: "+q.Text
+		}
 	}
 	for _, q := range c.unread.Problems {
 		if q.Source == SourceServices {

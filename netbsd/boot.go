@@ -180,6 +180,12 @@ func (l *loader) lost() error {
 		Reason: "loads a module of a device: " + escape.UTF8(l.elsewhere.name)}
 }
 
+// otherDevice returns why the kernel that boots is not on this disk.
+func (l *loader) otherDevice() error {
+	return &fact.ParseError{Source: "/" + bootCfg, Line: l.device.line, Err: errors.ErrUnsupported,
+		Reason: "boots a kernel of a device: " + escape.UTF8(l.device.name)}
+}
+
 // modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file. A
 // word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell's read splits a line at
 // blanks, and a backslash takes the next byte, or the next line, as it is; eval runs the arguments (rc.d/modules), so

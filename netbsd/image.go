@@ -118,8 +118,7 @@ func (k *Kernel) chosen(release string) bool {
 func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, error) {
 	l, err := k.readLoader(r)
 	if err == nil && l.device.file != "" {
-		err = &fact.ParseError{Source: "/" + bootCfg, Line: l.device.line, Reason: "boots a kernel of a device: " +
-			l.device.name, Err: errors.ErrUnsupported}
+		err = l.otherDevice()
 	}
 	if err != nil {
 		return nil, err

@@ -308,7 +308,7 @@ func TestImagePolicy(t *testing.T) {
 			"securelevel= module_autoload=0@/etc/sysctl.conf:2 load=ramdisk@/boot.cfg:1 load=b@/boot.cfg:3 " +
 				"userconf=disable ums*@/boot.cfg:2"},
 	} {
-		root := fstest.MapFS{}
+		root := fstest.MapFS{"netbsd": {}, "etc/rc": {}}
 		for name, text := range c.files {
 			root[name] = &fstest.MapFile{Data: []byte(text)}
 		}

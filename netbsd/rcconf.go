@@ -11,6 +11,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/rcconf"
+	"github.com/kernelext/kernelext/internal/unsettled"
 )
 
 // rcFiles are the files that rc(8) reads for a service, in order: rc.conf itself runs the defaults (rc.subr:
@@ -146,6 +147,44 @@ func (k *Kernel) imagePolicy(r *fact.Report) *fact.Policy {
 				File: "/" + c.file, Line: c.line, Effect: list.effect})
 		}
 	}
+	if why, ok := k.missing(&l); ok {
+		unsettled.Kernel(p, why)
+	}
 	r.Policy(p)
 	return p
+}
+
+// missing says what of an image is missing or unreadable without which no lack of a setting says anything: the kernel
+// that boots, packed or not, and what init(8) runs. A root without the first is that of a chroot, one without the
+// second has its /etc on another disk.
+func (k *Kernel) missing(l *loader) (fact.Problem, bool) {
+	if l.device.file != "" {
+		return fact.ProblemOf(SourceBootCfg, "", "", l.otherDevice()), true
+	}
+	for _, files := range [][]string{{l.kernel, l.kernel + ".gz"}, {"etc/rc", "etc/defaults/rc.conf", "etc/rc.conf"}} {
+		err := k.first(files)
+		if err == nil {
+			continue
+		}
+		p := fact.ProblemOf(SourcePolicy, "", "", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			p.Text = "this root has no /" + files[0] + ": it is a chroot's, or a disk of it is not mounted"
+		}
+		return p, true
+	}
+	return fact.Problem{}, false
+}
+
+// first returns why none of the files can be looked at; nil if one is there.
+func (k *Kernel) first(files []string) (lost error) {
+	for _, file := range files {
+		_, err := fs.Stat(k.machine, file)
+		if err == nil {
+			return nil
+		}
+		if lost == nil || !errors.Is(err, fs.ErrNotExist) {
+			lost = err
+		}
+	}
+	return lost
 }

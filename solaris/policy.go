@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/unsettled"
 )
 
 // systemFile is the file that says which modules are excluded or forced to load at boot.
@@ -70,8 +72,8 @@ func (k *Kernel) systemDirectory(r *fact.Report) ([]directive, error) {
 // Policy returns what the system enforces on loading.
 func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
-	if k.options.OS == fact.Illumos {
-		p.Loading = fact.LoadingAny // it has no signatures of modules and no securelevel
+	if k.options.OS == fact.Illumos { // by its design: it has no signatures of modules, no securelevel, and no setting
+		p.Loading = fact.LoadingAny
 	}
 	list, err := k.directives(r)
 	if err != nil {
@@ -80,8 +82,37 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 	for _, d := range list {
 		p.Facts = append(p.Facts, d.fact())
 	}
+	if k.options.Image {
+		if why, ok := k.missing(r); ok {
+			unsettled.Kernel(p, why)
+		}
+	}
 	r.Policy(p)
 	return p, ctx.Err()
+}
+
+// missing says why an image has no kernel whose policy this could be: neither unix nor genunix is in a directory that
+// the kernel loads from (kernel(8)). The root of a zone may have none, and one whose kernel is on another disk.
+func (k *Kernel) missing(r *fact.Report) (fact.Problem, bool) {
+	part := r.Part()
+	for _, root := range k.moduleRoots(nil, part) {
+		for _, bits := range append([]string{""}, wide...) {
+			for _, file := range []string{"unix", "genunix"} {
+				_, err := fs.Stat(k.machine, path.Join(root, bits, file))
+				if err == nil {
+					return fact.Problem{}, false
+				}
+				if !errors.Is(err, fs.ErrNotExist) {
+					part.Problem(SourceModulePath, "", "policy", err)
+				}
+			}
+		}
+	}
+	if p, ok := part.First(SourceModulePath); ok {
+		return p, true
+	}
+	return fact.Problem{Source: SourceModulePath, Code: fact.CodeAbsent,
+		Text: "this root has no kernel: it is a zone's, or a disk of it is not mounted"}, true
 }
 
 func (d directive) fact() fact.PolicyFact {

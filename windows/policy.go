@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/unsettled"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
@@ -279,6 +280,28 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget
 		f.File = paths.SystemRoot + `\` + PolicyFolder + `\CIPolicies\Active`
 		p.Facts = append(p.Facts, f)
 	}
+	if k.options.Image && !k.hasSystem(paths) {
+		unsettled.Facts(p, noSystem, SourceCIFiles)
+	}
+}
+
+// noSystem is why nothing is known of the policies of an image that has nothing of Windows.
+var noSystem = fact.Problem{Source: SourceCIFiles, Code: fact.CodeAbsent,
+	Text: "this root has neither the folder nor a kernel: no system is in it, or a disk of it is not mounted"}
+
+// hasSystem reports whether an image has the folder of policies, or a kernel: a Windows before Vista has no such
+// folder. One that cannot be looked into may have.
+func (k *Kernel) hasSystem(paths ntPaths) bool {
+	for _, file := range []string{PolicyFolder, `System32\ntoskrnl.exe`} {
+		name, err := paths.file(paths.SystemRoot + `\` + file)
+		if err == nil {
+			_, err = fs.Stat(k.machine, name)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 // effect says what is in a policy file. The error says why that could not be read.
