@@ -21,10 +21,15 @@ func (m *machine) each(ctx context.Context, r *Rule, scope lkm.Scope) {
 		m.unknown(r, "", missing)
 		return
 	}
-	if at := slices.IndexFunc(r.Modules, m.fileName); at >= 0 {
-		missing = errors.Join(missing, errFileName(r.Modules[at]))
-	}
-	if r.Kind == BlockListed {
+	switch r.Kind {
+	case Deny:
+		for _, name := range r.Modules {
+			if err := m.notName(name, Deny); err != nil {
+				missing = errors.Join(missing, err)
+				break
+			}
+		}
+	case BlockListed:
 		missing = errors.Join(missing, m.blockList(snap))
 	}
 	patterns := newMatcher(r.Modules, m.fold)

@@ -11,8 +11,8 @@ import (
 
 // named answers a rule about one module that it names.
 func (m *machine) named(ctx context.Context, r *Rule, name string) {
-	if m.fileName(name) {
-		m.unknown(r, name, errFileName(name))
+	if err := m.notName(name, r.Kind); err != nil {
+		m.unknown(r, name, err)
 		return
 	}
 	if m.System == nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/lkm"
 )
 
 // A matcher is a list of patterns in a form whose cost does not grow with the number of those that are plain names.
@@ -136,18 +137,38 @@ func (m *machine) matchName(patterns *matcher, name string, kind Kind) bool {
 	return bare != folded && (patterns.names[bare] || kind == Deny && patterns.match(bare))
 }
 
-// fileName reports whether a name of Linux is that of a module's file. The kernel and modprobe know no module under it,
-// so that it says nothing that they do not.
-func (m *machine) fileName(name string) bool {
-	if m.system() != fact.Linux {
-		return false
+// fileSuffixes returns the suffixes of module files that the names of the system's modules lack.
+func fileSuffixes(os lkm.OS) []string {
+	switch os {
+	case fact.Linux:
+		return []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"}
+	case fact.NetBSD:
+		return []string{".kmod"}
+	case fact.Darwin:
+		return []string{".kext"}
 	}
-	return slices.ContainsFunc([]string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"}, func(suffix string) bool {
-		return strings.HasSuffix(name, suffix) && !strings.Contains(name, "/")
-	})
+	return nil
 }
 
-// errFileName is why a rule that names a file is not answered.
-func errFileName(name string) error {
-	return fmt.Errorf("%s is the name of a file: a module of Linux has none of its suffixes", name)
+// notName returns why no module of the system can have a name: it is that of a file, or a path. The system knows no
+// module under it, so that a search for it finds nothing. A pattern of deny is compared with names; of another rule
+// lkm.System.Check takes the path of a file, and an alias, which may have a slash behind a colon.
+func (m *machine) notName(name string, kind Kind) error {
+	os := m.system()
+	text := name
+	if kind == Deny {
+		text = strings.TrimRight(name, "*")
+	}
+	file := slices.ContainsFunc(fileSuffixes(os), func(suffix string) bool {
+		bare, ok := strings.CutSuffix(text, suffix) // an identifier of macOS may end in .kext, too
+		return ok && (os != fact.Darwin || !strings.Contains(bare, "."))
+	})
+	path := strings.Contains(name, "/") && !slices.Contains([]lkm.OS{fact.Illumos, fact.Solaris, fact.AIX}, os)
+	switch {
+	case path && (kind == Deny || os == fact.Linux && !file && !strings.Contains(name, ":")):
+		return fmt.Errorf("%s is a path: no module of %s has a / in its name", name, os)
+	case file && !path:
+		return fmt.Errorf("%s is the name of a file: no module of %s has its suffix", name, os)
+	}
+	return nil
 }

@@ -339,6 +339,11 @@ func (r *Rule) asks() error {
 		}
 		return some("modules", r.Modules)
 	case Deny:
+		for _, name := range r.Modules {
+			if strings.TrimSpace(name) != name {
+				return fmt.Errorf("modules: %.40q: a space before or behind a name", name)
+			}
+		}
 		return some("modules", r.Modules)
 	case Tainted:
 		for _, letter := range r.Taints {

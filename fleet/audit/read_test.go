@@ -86,6 +86,7 @@ func TestReadRefuses(t *testing.T) {
 		{rule(`{"id":"a","kind":"must_not_load","modules":[]}`), `modules: empty`},
 		{rule(`{"id":"a","kind":"must_be_loaded","modules":[]}`), `modules: empty`},
 		{rule(`{"id":"a","kind":"must_not_load","modules":["x "]}`), `a space before or behind`},
+		{rule(`{"id":"a","kind":"deny","modules":["x", " y*"]}`), `a space before or behind`},
 		{rule(`{"id":"a","kind":"tainted","taints":["PO"]}`), `taints: "PO" is not a letter`},
 		{rule(`{"id":"a","kind":"tainted","taints":["o"]}`), `taints: "o" is not a letter`},
 		{rule(`{"id":"a","kind":"tainted","taints":[""]}`), `"" is not a pattern`},

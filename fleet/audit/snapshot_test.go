@@ -124,11 +124,19 @@ func TestNamesOfSystems(t *testing.T) {
 		{lkm.Linux, "usb_storage", `usb\-st[n\-o]rage`, audit.Fail, audit.Pass},
 		{lkm.Linux, "udf", "udf.ko", audit.Unknown, audit.Fail},
 		{lkm.Linux, "udf", "*.ko.xz", audit.Unknown, audit.Fail},
+		{lkm.Linux, "udf", "udf.ko*", audit.Unknown, audit.Fail},
+		{lkm.Linux, "udf", "kernel/fs/udf/udf", audit.Unknown, audit.Fail},
+		{lkm.Linux, "udf", "udf.sys", audit.Pass, audit.Fail},
+		{lkm.NetBSD, "udf", "udf.kmod", audit.Unknown, audit.Fail},
 		{lkm.Darwin, "com.a", "com.A", audit.Pass, audit.Fail},
+		{lkm.Darwin, "com.a", "A.kext", audit.Unknown, audit.Fail},
+		{lkm.Darwin, "com.a.kext", "com.a.kext", audit.Fail, audit.Pass},
+		{lkm.Darwin, "com.a", "com.b.kext", audit.Pass, audit.Fail},
+		{lkm.Windows, "a.sys", "C:/Windows/System32/drivers/a.sys", audit.Unknown, audit.Fail},
 	} {
 		m := lkm.Module{ID: c.module, Name: c.module, State: lkm.StateLoaded}
 		s := &lkm.Snapshot{OS: c.os, Modules: []lkm.Module{m}, Live: lkm.Yes}
-		for _, name := range []string{linux.SourceModules, "system_modules", "kldstat", "kmutil"} {
+		for _, name := range []string{linux.SourceModules, "system_modules", "kldstat", "kmutil", "modctl"} {
 			s.Sources = append(s.Sources, lkm.Source{Name: name, Outcome: lkm.OutcomeOK})
 		}
 		for kind, want := range map[audit.Kind]audit.Status{audit.Deny: c.deny, audit.Allow: c.allowed} {
@@ -138,10 +146,22 @@ func TestNamesOfSystems(t *testing.T) {
 			}
 		}
 	}
-	rules := notLoad("", "cramfs.ko", "cramfs.ko.zst")
+	rules := notLoad("", "cramfs.ko", "cramfs.ko.zst", "fs/cramfs")
 	for _, row := range run(t, audit.Options{}, []audit.Target{image(t, root(nil))}, rules).Rows {
-		if row.Status != audit.Unknown || !strings.Contains(row.Because, "is the name of a file") {
+		if row.Status != audit.Unknown || !strings.Contains(row.Because, ": no module of linux has") {
 			t.Errorf("%+v", row)
 		}
+	}
+	alias := run(t, audit.Options{}, []audit.Target{image(t, root(nil))}, notLoad("", "devname:net/none"))
+	if got := alias.Worst(); got != audit.Pass {
+		t.Errorf("an alias: %s, %+v", got, alias.Rows)
+	}
+}
+
+// A name that allows nothing keeps no rule of what is allowed from its answer.
+func TestAllowedFileNames(t *testing.T) {
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "a", Kind: audit.Allow, Modules: []string{"zfs", "zfs.ko"}}}}
+	if got := statuses(run(t, audit.Options{}, []audit.Target{{Snapshot: snapshot(module("zfs"))}}, rules)); got != "a pass" {
+		t.Error(got)
 	}
 }
