@@ -161,7 +161,8 @@ func TestNamesOfSystems(t *testing.T) {
 // A name that allows nothing keeps no rule of what is allowed from its answer.
 func TestAllowedFileNames(t *testing.T) {
 	rules := &audit.Rules{Rules: []audit.Rule{{ID: "a", Kind: audit.Allow, Modules: []string{"zfs", "zfs.ko"}}}}
-	if got := statuses(run(t, audit.Options{}, []audit.Target{{Snapshot: snapshot(module("zfs"))}}, rules)); got != "a pass" {
+	targets := []audit.Target{{Snapshot: snapshot(module("zfs"))}}
+	if got := statuses(run(t, audit.Options{}, targets, rules)); got != "a pass" {
 		t.Error(got)
 	}
 }
