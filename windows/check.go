@@ -60,7 +60,8 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	var h fact.Header
 	k.Header(ctx, &h, r)
 	c.release = h.Release
-	c.lists = k.systemLists(ctx, r)
+	kept := k.systemLists(ctx, r)
+	c.lists, c.unreadLists = kept.lists, kept.unread
 	if c.policy, err = k.Policy(ctx, r); err != nil {
 		return nil, err
 	}

@@ -21,8 +21,9 @@ func compiledList(p *sipolicy.Policy, r *fact.Report) *BlockList {
 	c := &compiled{
 		policy: p, rules: make([]*policyRule, len(p.Rules)), signers: make([]*policySigner, len(p.Signers)),
 		out: &siPolicy{
-			audit: p.Audit(), extends: p.BaseID != p.ID,
-			hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{},
+			audit: p.Audit(), extends: p.BaseID != p.ID, unread: p.Unread,
+			failing: p.Options&sipolicy.OptionBootAudit != 0,
+			hashes:  map[string][]*policyRule{}, attribs: map[string]*policyRule{},
 			rules: map[string]*policyRule{}, ekus: map[string]string{},
 		},
 	}
@@ -49,7 +50,7 @@ func compiledList(p *sipolicy.Policy, r *fact.Report) *BlockList {
 	if p.Unread > 0 {
 		r.Problem(sourceBlockList, "", "format",
 			fmt.Errorf("format %d is newer than what is known: %d bytes of its own "+
-				"blocks were not read; every rule was: %w", p.Format, p.Unread, errors.ErrUnsupported))
+				"blocks, which may deny more, were not read: %w", p.Format, p.Unread, errors.ErrUnsupported))
 	}
 	return l
 }
@@ -68,7 +69,8 @@ func ruleID(i int) string { return fmt.Sprintf("rule %d", i) }
 
 func (c *compiled) addRule(i int) {
 	f := &c.policy.Rules[i]
-	rule := &policyRule{id: ruleID(i), kind: ruleKinds[f.Kind], hash: hex.EncodeToString(f.Hash), path: f.FilePath}
+	rule := &policyRule{id: ruleID(i), kind: ruleKinds[f.Kind], hash: hex.EncodeToString(f.Hash), path: f.FilePath,
+		apps: len(f.AppIDs) > 0 || f.PackageFamilyName != ""}
 	for j, v := range [...]string{f.FileName, f.InternalName, f.FileDescription, f.ProductName} {
 		if v = strings.TrimSpace(v); v != "" {
 			rule.fields = append(rule.fields, ruleField{resourceFields[j].attr, resourceFields[j].resource, v})
@@ -130,6 +132,8 @@ func (c *compiled) addSigner(i int, denied bool, r *fact.Report) {
 		r.Problem(sourceBlockList, s.id, "root",
 			fmt.Errorf("%w: the key of root %d is not known: the signer hits nothing",
 				errors.ErrUnsupported, f.WellKnown))
+	case denied && !s.comparable(c.out):
+		r.Problem(sourceBlockList, s.id, "eku", errUnknownEKU)
 	}
 	c.signers[i] = s
 }

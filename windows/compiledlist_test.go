@@ -10,6 +10,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
+	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
@@ -99,9 +100,11 @@ func TestCompiledList(t *testing.T) {
 		"allowed, but for this": {BlockEvidence{Signatures: signedBy("Allowed Ltd.", "", fact.Yes),
 			Version: versionOf("except.sys", "")},
 			"rule 9 file strong OriginalFilename exceptDenyRule audit"},
-		"signed by another": {BlockEvidence{Signatures: signedBy("x", "", fact.Yes), Version: versionOf("except.sys",
+		"signed by nobody": {BlockEvidence{Signatures: []authenticode.Signature{}, Version: versionOf("except.sys",
 			"")},
 			"rule 9 file weak OriginalFilename inactive audit"},
+		"signed by who is not known": {BlockEvidence{Version: versionOf("except.sys", "")},
+			"rule 9 file weak OriginalFilename anySigner audit"},
 	} {
 		if got := describe(l.Match(c.e)); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

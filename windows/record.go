@@ -36,7 +36,7 @@ func (k *Kernel) records(
 		}
 	}
 	if k.options.Detail&wholeDetail == wholeDetail {
-		lists := k.systemLists(ctx, r)
+		lists := k.systemLists(ctx, r).lists
 		for i := range entries {
 			entries[i].matchSystem(lists)
 		}

@@ -18,6 +18,8 @@ import (
 type siPolicy struct {
 	audit   bool
 	extends bool                     // it supplements another policy
+	failing bool                     // it only reports once a driver that the boot needs is refused
+	unread  int                      // bytes of a format's own blocks that were not read
 	hashes  map[string][]*policyRule // by folded digest
 	files   []*policyRule
 	attribs map[string]*policyRule
@@ -38,6 +40,9 @@ const (
 	factBeside = "besideSignature"
 	// The signer is that of a catalog that lists the driver as if it were any file.
 	factUncounted = "uncountedCatalog"
+	factApps      = "apps"       // the rule is for what certain apps load
+	factAnySigner = "anySigner"  // the rule counts for what a signer signed, and whether it signed this is not known
+	factNoVersion = "anyVersion" // the rule names versions, and the resource has no number of one
 )
 
 // doubts say why such evidence leaves it open.
@@ -48,6 +53,9 @@ var doubts = [...]struct{ fact, because string }{
 	{factBeside, "data lies beside the signature, and whether Windows takes such a signature is not known"},
 	{factUncounted, "the kernel does not look up a catalog by the digest of an image's bytes"},
 	{factSignTime, "no timestamp proves when it was signed"},
+	{factApps, "the rule is for certain apps, and whether it counts for drivers is not known"},
+	{factAnySigner, "the rule counts for what some signer signed, and whether that one signed the driver is not known"},
+	{factNoVersion, "the rule is for certain versions, and the file's version resource has no number"},
 }
 
 // bySigner reports whether the rule counts because of who signed the driver.
@@ -74,6 +82,7 @@ type policyRule struct {
 	hash     string
 	fields   []ruleField
 	path     string // with macros and wildcards; empty for any
+	apps     bool   // it is for certain apps
 	min, max *fileVersion
 	// allowed are the signers that the kernel's scenario allows except for this rule: it counts for what they signed.
 	allowed []allowance
@@ -96,6 +105,12 @@ type policySigner struct {
 	after     time.Time
 	ekus      []string
 	attribs   []string // ids of FileAttrib: one of them must fit; none given fits all
+}
+
+// comparable reports whether what the signer names is known: a certificate or a root, and every purpose.
+func (s *policySigner) comparable(p *siPolicy) bool {
+	unknown := func(id string) bool { return p.ekus[id] == "" }
+	return (s.root != "" || s.wellKnown != 0) && !slices.ContainsFunc(s.ekus, unknown)
 }
 
 // resourceFields pairs a rule's attribute with the version resource's string.
@@ -129,7 +144,7 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 				continue
 			}
 			seen[r.id] = true
-			ev := []fact.Evidence{{Fact: h.name, Value: h.value, Source: SourceFile}}
+			ev := append([]fact.Evidence{{Fact: h.name, Value: h.value, Source: SourceFile}}, r.forApps()...)
 			g, more := p.inForce(r, e, asked)
 			out = append(out, p.result(list, r.id, r.name, RuleHash, g, append(ev, more...)...))
 		}
@@ -204,10 +219,15 @@ func (p *siPolicy) inForce(
 	for _, g := range r.groups {
 		first = min(first, g)
 	}
-	var by *policySigner
+	var by, unknown *policySigner
 	for _, a := range r.allowed {
 		if a.group >= first {
 			continue
+		}
+		if !e.signersKnown() || !a.signer.comparable(p) {
+			if _, fits := a.signer.narrowed(p, e, false); fits {
+				unknown = a.signer
+			}
 		}
 		hit, known := asked[a.signer]
 		if !known {
@@ -218,7 +238,10 @@ func (p *siPolicy) inForce(
 			first, by = a.group, a.signer
 		}
 	}
-	if by == nil {
+	switch {
+	case unknown != nil && (by == nil || first != groupProduct):
+		return groupProduct, []fact.Evidence{{Fact: factAnySigner, Value: unknown.title(), Source: SourceFile}}
+	case by == nil:
 		return first, nil
 	}
 	ev := []fact.Evidence{{Fact: factExcept, Value: by.title(), Source: SourceFile}}
@@ -229,6 +252,11 @@ func (p *siPolicy) inForce(
 		}
 	}
 	return first, append(ev, e.otherSignature(asked[by].signatures)...)
+}
+
+// signersKnown reports whether it is known who signed the driver.
+func (e BlockEvidence) signersKnown() bool {
+	return e.Signatures != nil && authenticode.SignersKnown(e.Signatures)
 }
 
 // title returns a signer's name for people.
@@ -270,12 +298,26 @@ func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, boo
 	}
 	if ranged {
 		have, ok := parseVersion(v.File)
-		if !ok || lowest != nil && have.less(*lowest) || highest != nil && highest.less(have) {
+		switch {
+		case !ok && !denies:
 			return nil, false
+		case !ok:
+			ev = append(ev, fact.Evidence{Fact: factNoVersion, Value: v.File, Source: SourceFile})
+		case lowest != nil && have.less(*lowest) || highest != nil && highest.less(have):
+			return nil, false
+		default:
+			ev = append(ev, fact.Evidence{Fact: "fileVersion", Value: v.File, Source: SourceFile})
 		}
-		ev = append(ev, fact.Evidence{Fact: "fileVersion", Value: v.File, Source: SourceFile})
 	}
-	return ev, true
+	return append(ev, r.forApps()...), true
+}
+
+// forApps returns the evidence that the rule is for certain apps; nil if it is for every one.
+func (r *policyRule) forApps() []fact.Evidence {
+	if !r.apps {
+		return nil
+	}
+	return []fact.Evidence{{Fact: factApps, Source: SourceFile}}
 }
 
 // bounds returns the lowest and the highest version that the rule covers; nil is no bound. What denies and has a
@@ -342,17 +384,23 @@ func (s *policySigner) carriesOne(
 	if sig.OnlyForeign() {
 		ev = append(ev, fact.Evidence{Fact: factBeside, Value: sig.Reason, Source: SourceFile})
 	}
-	if len(s.attribs) == 0 {
-		return ev, true
+	more, ok := s.narrowed(p, e, denies)
+	if !ok {
+		return nil, false
 	}
+	return append(ev, more...), true
+}
+
+// narrowed reports whether one of the rules that narrow the signer fits the file, or none does narrow it.
+func (s *policySigner) narrowed(p *siPolicy, e BlockEvidence, denies bool) ([]fact.Evidence, bool) {
 	for _, id := range s.attribs {
 		if r := p.attribs[id]; r != nil {
-			if more, ok := r.matches(e, denies); ok {
-				return append(ev, more...), true
+			if ev, ok := r.matches(e, denies); ok {
+				return ev, true
 			}
 		}
 	}
-	return nil, false
+	return nil, len(s.attribs) == 0
 }
 
 // excepted reports whether one of the Allow rules fits the file.

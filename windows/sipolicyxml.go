@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/sipolicy"
@@ -138,6 +139,7 @@ func (p *policyParser) start(t xml.StartElement) error {
 		if name := attr(t, "FriendlyName"); name != "" {
 			p.list.Name = name
 		}
+		p.policy.extends = strings.EqualFold(attr(t, "PolicyType"), "Supplemental Policy")
 	case "Deny", "Allow", "FileAttrib":
 		p.rule(t)
 	case "Signer":
@@ -213,9 +215,6 @@ func (p *policyParser) end() {
 	case "AllowedSigner":
 		p.allowed = nil
 	case "Signer":
-		if s := p.signer; s != nil && s.root == "" && s.wellKnown == 0 && p.signerID[s.id] == s {
-			p.noteSigner(s)
-		}
 		p.signer = nil
 	case "SigningScenario":
 		p.scenario = nil
@@ -233,6 +232,9 @@ func (p *policyParser) text(s string) {
 	case "Option":
 		if strings.EqualFold(s, "Enabled:Audit Mode") {
 			p.policy.audit = true
+		}
+		if strings.EqualFold(s, "Enabled:Boot Audit on Failure") {
+			p.policy.failing = true
 		}
 	case "String":
 		if p.setting == [2]string{"Information", "Name"} {
@@ -264,12 +266,22 @@ func (p *policyParser) rule(t xml.StartElement) {
 		}
 		*bound.v = &v
 	}
+	if r.max != nil && *r.max == (fileVersion{}) { // the compiler writes 0 where a rule gives none
+		r.max = nil
+	}
+	if r.kind != "Deny" && r.min != nil && *r.min == (fileVersion{}) {
+		r.min = nil
+	}
 	r.path = strings.TrimSpace(attr(t, "FilePath"))
+	r.apps = attr(t, "AppIDs") != "" || attr(t, "PackageFamilyName") != ""
 	if r.hash != "" {
 		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
 			p.note(r.id, "Hash", r.hash)
 			return
 		}
+	}
+	if p.byID[r.id] != nil {
+		p.report.Problem(sourceBlockList, r.id, "ID", policyError("two rules of one id: the first is not compared"))
 	}
 	p.byID[r.id] = r
 	if r.kind == "FileAttrib" {
@@ -277,11 +289,20 @@ func (p *policyParser) rule(t xml.StartElement) {
 	}
 }
 
-// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered roots
-// (Type="Wellknown") whose key is not known.
+var errUnknownEKU error = &sentinel.Error{
+	Before: "signer of a purpose that is no object id: it hits nothing", Cause: fact.ErrMalformed}
+
+// noteSigner says that a signer which a scenario denies cannot be compared: it is named by one of the loader's numbered
+// roots (Type="Wellknown") whose key is not known, or by a purpose that is invalid.
 func (p *policyParser) noteSigner(s *policySigner) {
-	err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
-	p.report.Problem(sourceBlockList, s.id, "CertRoot", err)
+	switch {
+	case !p.deniedIDs[s.id], p.signerID[s.id] != s:
+	case s.root == "" && s.wellKnown == 0:
+		err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
+		p.report.Problem(sourceBlockList, s.id, "CertRoot", err)
+	case !s.comparable(p.policy):
+		p.report.Problem(sourceBlockList, s.id, "CertEKU", errUnknownEKU)
+	}
 }
 
 func (p *policyParser) note(id, field, value string) {
@@ -354,6 +375,7 @@ func (p *policyParser) finish() {
 		return p.usedIDs[s.id] && !p.deniedIDs[s.id] // what it signed is allowed
 	})
 	for _, s := range p.policy.signers {
+		p.noteSigner(s)
 		if s.root != "" || s.wellKnown != 0 {
 			n++
 		}

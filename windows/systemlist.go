@@ -27,11 +27,19 @@ type systemList struct {
 // keptLists are the machine's policies with how reading them went.
 type keptLists struct {
 	lists  []systemList
+	unread []unreadList
 	report fact.Report
 }
 
+// An unreadList is a policy, or a folder of policies, that could not be read.
+type unreadList struct {
+	file    string // DOS path
+	builtIn bool   // the list that comes with Windows
+	err     error
+}
+
 // systemLists returns the machine's own policies, which are read once, and reports how that went.
-func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) []systemList {
+func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) *keptLists {
 	k.mu.Lock()
 	kept := k.lists
 	k.mu.Unlock()
@@ -44,7 +52,7 @@ func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) []systemList {
 		}
 	}
 	r.Append(&kept.report)
-	return kept.lists
+	return kept
 }
 
 func (k *Kernel) readLists(ctx context.Context) *keptLists {
@@ -61,6 +69,7 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 	files, older := k.policyPaths(paths)
 	if older != nil && !errors.Is(older, errors.ErrUnsupported) {
 		kept.report.Problem(SourceCIFiles, PolicyFolder, "", older)
+		kept.unread = append(kept.unread, unreadList{paths.SystemRoot + `\` + PolicyFolder, false, older})
 	}
 	for _, f := range files {
 		list, err := k.readList(paths, f, &kept.report)
@@ -70,6 +79,7 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 			older = err
 		case err != nil:
 			kept.report.Problem(SourceCIFiles, f.path, "", err)
+			kept.unread = append(kept.unread, unreadList{f.path, f.builtIn, err})
 		default:
 			kept.lists = append(kept.lists, list)
 		}
@@ -188,13 +198,18 @@ func (c *checker) blockList(e *entry) fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: e.Path,
 			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
-	answer := c.mayDeny(e)
+	var answer fact.Answer
 	for _, l := range c.lists {
 		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {
 			a := c.listed(&l, &m)
 			if a.Blocked() == fact.Yes && e.catalogsUnread && m.bySigner() {
 				a = fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: a.Because().Text +
 					"; not all catalogs were read: another signature may carry the driver"})
+			}
+			if m.Inactive && e.catalogsUnread && l.policy.excepts(m.Rule) {
+				a = fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: fmt.Sprintf("%s of %q counts "+
+					"for what some signer signed, and not all catalogs were read: one may be of that signer",
+					m.Rule, l.Name)})
 			}
 			switch {
 			case a.Blocked() == fact.Yes:
@@ -204,13 +219,16 @@ func (c *checker) blockList(e *entry) fact.Answer {
 			}
 		}
 	}
+	if may := c.mayDeny(e); may.Applies() && (!answer.Applies() || answer.Blocked() == fact.No) {
+		return may
+	}
 	return answer
 }
 
 // mayDeny answers for a driver of which something is not known that a policy may name: its file is not whole, or its
 // signature was not read, or not its whole chain. It does not apply if everything is known.
 func (c *checker) mayDeny(e *entry) fact.Answer {
-	signers := e.Driver.SignersKnown()
+	signers, evidence := e.Driver.SignersKnown(), e.Driver.Evidence(e.Name, e.Path)
 	part := ""
 	if e.Driver.Signatures != nil {
 		part = " whole"
@@ -220,9 +238,13 @@ func (c *checker) mayDeny(e *entry) fact.Answer {
 		switch {
 		case l.policy == nil || l.policy.audit || l.builtIn && c.builtInList() == fact.No:
 			continue
+		case l.policy.open(evidence) != "":
+			text = fmt.Sprintf("whether %q names %s is not known: %s", l.Name, e.Name, l.policy.open(evidence))
 		case e.truncated:
 			text = fmt.Sprintf("the file ends before what its headers name: whether %q names it whole is not known",
 				l.Name)
+		case versionUnread(e.Problems):
+			text = fmt.Sprintf("the version of %s was not read whole: whether %q names it is not known", e.Name, l.Name)
 		case !signers && l.DeniesSigners():
 			text = fmt.Sprintf("the signature of %s was not read%s: whether %q denies its signer is not known",
 				e.Name, part, l.Name)
@@ -231,7 +253,42 @@ func (c *checker) mayDeny(e *entry) fact.Answer {
 		}
 		return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: text})
 	}
+	for _, l := range c.unreadLists {
+		if !l.builtIn || c.builtInList() != fact.No {
+			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: "whether a policy that could " +
+				"not be read names it is not known: " + l.err.Error()})
+		}
+	}
 	return fact.Answer{}
+}
+
+// versionUnread reports whether the file has a version resource that was not read whole.
+func versionUnread(list []fact.Problem) bool {
+	return slices.ContainsFunc(list, func(p fact.Problem) bool {
+		return p.Source == SourceFile && p.Field == "version"
+	})
+}
+
+// excepts reports whether a signer is allowed except for the rule.
+func (p *siPolicy) excepts(rule string) bool {
+	r := p.rules[rule]
+	return r != nil && len(r.allowed) > 0
+}
+
+// open returns why the policy may deny the driver by what is not compared; empty if it does not.
+func (p *siPolicy) open(e BlockEvidence) string {
+	if p.unread > 0 {
+		return "its format is newer than what is known"
+	}
+	for _, s := range p.signers {
+		if len(s.denials) == 0 || s.comparable(p) {
+			continue
+		}
+		if _, fits := s.narrowed(p, e, true); fits {
+			return "who " + s.title() + " is, whom it denies, is not known"
+		}
+	}
+	return ""
 }
 
 // DeniesSigners reports whether the list denies what some signer signed.
@@ -260,6 +317,8 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return c.testGroup(m, because)
 	case l.policy != nil && l.policy.extends:
 		return fact.UnsureOf(because("; the policy supplements another one, and such a policy can only allow"))
+	case l.policy != nil && l.policy.unread > 0 && m.bySigner():
+		return fact.UnsureOf(because("; its format is newer than what is known, and may make exceptions of a signer"))
 	case doubtOf(m.Evidence) != "":
 		return fact.UnsureOf(because("; " + doubtOf(m.Evidence)))
 	case m.Strength != StrengthStrong:
@@ -283,6 +342,8 @@ func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact
 		return fact.UnsureOf(because(l.doubt))
 	case on == "":
 		return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
+	case l.policy != nil && l.policy.failing:
+		return fact.UnsureOf(because("; the policy only reports once a driver that the boot needs is refused"))
 	}
 	return fact.Stops(because(""))
 }

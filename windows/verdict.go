@@ -27,6 +27,8 @@ type checker struct {
 	lists     []systemList
 	problems  []fact.Problem
 
+	unreadLists []unreadList // policies that may deny a driver, too
+
 	restrictions *restrictions // on installing devices; nil until a staged package asks
 
 	remedies []fact.Remedy // of the driver that is judged

@@ -122,7 +122,8 @@ func (a *app) writeBlocked(l *blockList, modules []lkm.Module, title string, who
 		text += fmt.Sprintf(", %d not compared (file not read)", c.unread)
 	}
 	if c.undecided > 0 {
-		text += fmt.Sprintf(", %d not compared with every rule (a digest or the signer is not known)", c.undecided)
+		text += fmt.Sprintf(", %d not compared with every rule (a digest, the version or the signer is not known)",
+			c.undecided)
 	}
 	table := a.flags.format == "table" && a.flags.field == ""
 	switch {
@@ -158,12 +159,12 @@ func (a *app) writeHits(modules []lkm.Module) {
 }
 
 // undecided reports whether the list asks for what is not known of a driver whose file was read: a digest or a signer,
-// or all of them, as the file is not whole. The machine's own lists name signers, as Microsoft's does.
+// its version, or all of them, as the file is not whole. The machine's own lists name signers, as Microsoft's does.
 func (l *blockList) undecided(m *lkm.Module) bool {
 	d := m.Windows
 	signers := l.BlockList == nil || l.DeniesSigners()
 	cut := slices.ContainsFunc(m.Problems, func(p facts.Problem) bool {
-		return p.Source == windows.SourceFile && p.Field == "file"
+		return p.Source == windows.SourceFile && (p.Field == "file" || p.Field == "version")
 	})
 	return cut || d.Hashes == nil || !d.Hashes.Whole() || signers && !d.SignersKnown()
 }

@@ -207,7 +207,8 @@ func TestBlockListStrict(t *testing.T) {
 		"not read, not strict":  {&windows.Driver{}, false, "", nil},
 		"a digest is not known": {&partly, true, "", exit(exitIncomplete)},
 		"the file is not whole": {read, true, "file", exit(exitIncomplete)},
-		"another problem":       {read, true, "version", nil},
+		"a version is not":      {read, true, "version", exit(exitIncomplete)},
+		"another problem":       {read, true, "checksum", nil},
 	} {
 		for _, format := range []string{"table", "json"} {
 			var out, errs bytes.Buffer

@@ -52,11 +52,12 @@ func TestBlockList(t *testing.T) {
 	}
 }
 
-// A driver whose file is not whole does not pass, whatever the list asks for; what else could not be read of it is no
-// matter of the list.
+// A driver whose file, or whose version, is not whole does not pass, whatever the list asks for; what else could not be
+// read of it is no matter of the list.
 func TestBlockListOfCutFile(t *testing.T) {
 	rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.BlockListed}}}
-	for field, want := range map[string]string{"file": "r unknown", "version": "r pass"} {
+	for field, want := range map[string]string{"file": "r unknown", "version": "r unknown",
+		"checksum": "r pass"} {
 		for _, mark := range []func(*lkm.Snapshot) error{nil, func(*lkm.Snapshot) error { return nil }} {
 			target := audit.Target{Snapshot: drivers(known()), Mark: mark}
 			if mark != nil {

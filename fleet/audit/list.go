@@ -222,6 +222,9 @@ func (m *machine) blockList(snap *lkm.Snapshot) error {
 // ofFile reports whether a problem is about a driver's file as a whole: it was not read, or ends too early.
 func ofFile(p fact.Problem) bool { return p.Source == sourceDriverFiles && p.Field == "file" }
 
+// ofVersion reports whether a problem is about a driver's version resource, whose names and numbers a list may name.
+func ofVersion(p fact.Problem) bool { return p.Source == sourceDriverFiles && p.Field == "version" }
+
 // blockListed answers for one driver. That no rule names it counts only if everything that a rule may ask for is known.
 func (m *machine) blockListed(mod *lkm.Module) Row {
 	d := mod.Windows
@@ -240,6 +243,8 @@ func (m *machine) blockListed(mod *lkm.Module) Row {
 		return Row{Status: Unknown, Because: "its file was not read"}
 	case slices.ContainsFunc(mod.Problems, ofFile):
 		return unknownRow(mod, "file", "its file is not whole, and a list may name the whole one")
+	case slices.ContainsFunc(mod.Problems, ofVersion):
+		return unknownRow(mod, "version", "its version was not read whole, and a list may name it")
 	case m.Undecided != nil && !m.Undecided(mod):
 		return Row{Status: Pass}
 	case !digests:

@@ -13,10 +13,11 @@ const (
 
 // Options of a policy.
 const (
-	OptionUMCI     = 0x4     // user-mode code is checked too
-	OptionWHQL     = 0x80    // drivers need a signature of the hardware program
-	OptionAudit    = 0x10000 // it only reports
-	OptionUnsigned = 0x80000 // it counts without a signature
+	OptionUMCI      = 0x4      // user-mode code is checked too
+	OptionWHQL      = 0x80     // drivers need a signature of the hardware program
+	OptionAudit     = 0x10000  // it only reports
+	OptionUnsigned  = 0x80000  // it counts without a signature
+	OptionBootAudit = 0x400000 // it only reports once a driver that the boot needs is refused
 )
 
 // ScenarioDrivers is the value of the signing scenario of drivers; user-mode code has 12.
