@@ -97,7 +97,18 @@ func (m *mounted) Open(name string) (fs.File, error) {
 	if err := notSpecial(st); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return m.openFile(name)
+	f, err := m.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if st, err = f.Stat(); err == nil { // something else may have taken its place
+		err = notSpecial(st)
+	}
+	if err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return f, nil
 }
 
 // The device numbers of /dev/null, of Linux and of macOS.

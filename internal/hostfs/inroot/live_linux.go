@@ -115,7 +115,22 @@ func (r *Root) openRegular(name string) (int, error) {
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return -1, err
 	}
-	return r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if fd, err = r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
+		return -1, err
+	}
+	return stillRegular(fd)
+}
+
+// stillRegular returns the descriptor of a file that was opened, unless something else has taken its place since it was
+// looked at: then it is closed, and -1.
+func stillRegular(fd int) (int, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 func (r *Root) openFolder(name string) (*os.File, error) {
@@ -144,7 +159,7 @@ func (d *Dir) openRegular(entry string) (int, error) {
 		fd, err := unix.Openat(d.fd, entry, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		switch err {
 		case nil:
-			return fd, nil
+			return stillRegular(fd)
 		case unix.ELOOP: // it became a link
 			return -1, nil
 		case unix.EINTR:
