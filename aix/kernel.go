@@ -73,7 +73,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	c := judge.Case[fact.Other]{Query: query, Load: fact.Unsure(reasonFiles, files.Error())}
 	modules, err := k.Loaded(ctx, new(fact.Header), r)
 	c.Add(SourceGenkex, modules, err, r)
-	c.Add("", nil, files, r)
+	c.Lose("", files)
 	return c.Verdicts(), ctx.Err()
 }
 

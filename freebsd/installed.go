@@ -31,8 +31,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	}
 	records := k.installedRecords(lib)
 	outcome := fact.OutcomeOK
-	if k.bootless(ctx) {
-		err := k.noKernel()
+	if err := k.kernelErr(ctx); err != nil {
 		if len(records) == 0 && len(lib.report.Problems) == 0 {
 			return nil, err
 		}
@@ -207,6 +206,20 @@ func hasKernel(fsys fs.FS, dir string) bool {
 // bootless reports whether the machine is an image without a kernel: what its /boot lacks may be on another disk.
 func (k *Kernel) bootless(ctx context.Context) bool {
 	return k.options.Image && len(kernels(k.machine)) == 0 && !hasKernel(k.machine, dirOf(k.kernelFile(ctx)))
+}
+
+// kernelErr returns why the modules of the kernel that boots are not all in the module path of an image; nil if its
+// kernel is there. With a kernel in another directory loader(8) may start that one, whose modules are beside it.
+func (k *Kernel) kernelErr(ctx context.Context) error {
+	dir := dirOf(k.kernelFile(ctx))
+	switch {
+	case k.bootless(ctx):
+		return k.noKernel()
+	case k.options.Image && !hasKernel(k.machine, dir):
+		return fmt.Errorf("%s has no kernel: another one below /boot may start, with its own modules: %w", dir,
+			fs.ErrNotExist)
+	}
+	return nil
 }
 
 // noKernel is why nobody can list all modules of a root without a kernel.

@@ -13,11 +13,11 @@ var (
 
 	illumosLists = listSources{
 		os: Illumos, loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
-		installed: []string{solaris.SourceModinfo},
+		installed: []string{solaris.SourceModulePath},
 	}
 	solarisLists = listSources{
 		os: Solaris, loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
-		installed: []string{solaris.SourceModinfo},
+		installed: []string{solaris.SourceModulePath},
 	}
 )
 

@@ -178,14 +178,14 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	i.conf, i.lost = k.modulesConf(r)
 	i.loader, i.unloaded = k.readLoader(r)
 	i.scripts, i.unscripted = k.scripts(r)
-	for _, err := range []error{i.lost, i.unloaded, i.loader.lost(), i.unscripted} { // what it loads may be any file
-		if err != nil {
-			c.Add("", nil, err, r)
-		}
-	}
+	c.Lose(SourceModulesConf, i.lost) // what these load may be any file
+	c.Lose(SourceBootCfg, i.unloaded)
+	c.Lose(SourceBootCfg, i.loader.lost())
+	c.Lose(SourceRCConf, i.unscripted)
 	i.files = filesOf(i.disk)
 	aside, err := k.readAside(ctx, i.files.missing(i.conf, i.loader.loads, i.scripts), r)
-	c.Add("", aside, err, r)
+	c.Add("", aside, nil, r)
+	c.Lose(SourceModulePath, err)
 	i.aside = filesOf(aside)
 	i.disk = slices.Concat(i.disk, aside)
 	if p, ok := c.Lost(); ok {

@@ -36,6 +36,10 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		if err != nil {
 			return nil, err
 		}
+		if len(list) == 0 && k.options.Image { // the file system of the modules may be another one
+			r.Problem(SourceModulePath, "", "modules",
+				fmt.Errorf("%s has no module: its modules are on another disk, or were removed: %w", dir, fs.ErrNotExist))
+		}
 		modules = append(modules, list...)
 	}
 	r.Done(SourceModulePath, fact.CountOf(int64(len(modules))))

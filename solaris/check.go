@@ -29,10 +29,8 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	modules, err := k.Loaded(ctx, new(fact.Header), r)
 	c.Add(SourceModinfo, modules, err, r)
 	list, err := k.directives(r)
-	if err != nil {
-		c.Add("", nil, err, r)
-	}
-	c.Add("", nil, files, r)
+	c.Lose(SourceSystem, err)
+	c.Lose(SourceModulePath, files)
 	out := c.Verdicts()
 	name := strings.TrimPrefix(query, string(k.kind())+":")
 	for _, d := range list {

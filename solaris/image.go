@@ -128,6 +128,10 @@ func (k *Kernel) modulesBelow(ctx context.Context, roots []string, unread error,
 	if !found {
 		return nil, &fs.PathError{Op: "open", Path: "/kernel", Err: fs.ErrNotExist}
 	}
+	if !slices.ContainsFunc(out, func(m Record) bool { return strings.HasPrefix(m.Path, "/kernel/") }) {
+		r.Problem(SourceModulePath, "", "modules",
+			fmt.Errorf("/kernel has no module: the kernel's modules are on another disk: %w", fs.ErrNotExist))
+	}
 	slices.SortStableFunc(out, func(a, b Record) int { return cmp.Compare(a.Path, b.Path) })
 	r.Done(SourceModulePath, fact.CountOf(int64(len(out))))
 	return out, ctx.Err()
@@ -259,8 +263,8 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	}
 	c.Meant = meant(disk, aliases, query)
 	c.Add(SourceModulePath, disk, err, r)
-	c.Add("", nil, unread, r)
-	c.Add("", nil, lost, r) // the query may be an alias
+	c.Lose(SourceSystem, unread)
+	c.Lose(SourceAliases, lost) // the query may be an alias
 	i.directives = map[string][]directive{}
 	for _, d := range list {
 		of := i.directives[d.Module]

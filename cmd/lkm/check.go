@@ -202,7 +202,7 @@ func (a *app) writeUnknown(problems []lkm.Problem) {
 		texts[k] = append(texts[k], p.Text)
 	}
 	for _, k := range order {
-		text := strings.TrimSpace(k.source + ": " + texts[k][0])
+		text := strings.TrimPrefix(k.source+": "+texts[k][0], ": ")
 		if n := len(texts[k]) - 1; n > 0 {
 			text += fmt.Sprintf(" (and %d more: --format json)", n)
 		}

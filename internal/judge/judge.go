@@ -55,7 +55,7 @@ func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r 
 	c.modules = append(c.modules, modules...)
 	switch {
 	case err != nil:
-		c.unread = append(c.unread, fact.ProblemOf("", "", "", err))
+		c.Lose(source, err)
 	case source != "" && !r.Whole(source):
 		p, ok := r.First(source)
 		if !ok {
@@ -65,6 +65,13 @@ func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r 
 	}
 	if !c.listed {
 		c.listed, c.unlisted = true, c.unread
+	}
+}
+
+// Lose adds why a source was not read; nothing for nil. The source is empty for what has none.
+func (c *Case[Own]) Lose(source string, err error) {
+	if err != nil {
+		c.unread = append(c.unread, fact.ProblemOf(source, "", "", err))
 	}
 }
 

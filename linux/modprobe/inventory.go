@@ -95,6 +95,11 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	if err := d.problem(); err != nil && !noIndex {
 		r.Problem(SourceTree, "", "", err)
 	}
+	unfilled := noIndex && len(files) == 0 && t.unfilled()
+	if unfilled {
+		r.Problem(SourceTree, "", "modules", fmt.Errorf("/%s has neither a module file nor an index: its modules are on "+
+			"another disk, or were removed: %w", t.Dir, fs.ErrNotExist))
+	}
 	inv.choose(t, files, conf, d)
 	inv.relate(d, r)
 	if err := inv.order(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -106,11 +111,23 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	}
 	inv.compare(files, d, r)
 	inv.compareTimes(t, r)
-	if noIndex {
+	if noIndex && !unfilled {
 		disagrees(r, "requires", fact.CodeAbsent, "no modules.dep: who needs whom is only in the files (linux.depends)")
 	}
 	slices.SortFunc(inv.Modules, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
 	return inv, nil
+}
+
+// unfilled reports whether the release directory lacks what the kernel's own build installs into it, also for a kernel
+// without modules (make modules_install): modules.order and modules.builtin. depmod warns about each that is missing,
+// and its index of such a directory is empty, which says nothing of the kernel's modules.
+func (t *Tree) unfilled() bool {
+	for _, name := range []string{fileOrder, IndexBuiltin} {
+		if _, err := fs.Stat(t.fsys, t.Path(name)); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 // A walker lists the module files below a directory.
