@@ -37,8 +37,8 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 			return nil, err
 		}
 		if len(list) == 0 && k.options.Image { // the file system of the modules may be another one
-			r.Problem(SourceModulePath, "", "modules",
-				fmt.Errorf("%s has no module: its modules are on another disk, or were removed: %w", dir, fs.ErrNotExist))
+			r.Problem(SourceModulePath, "", "modules", fmt.Errorf("%s has no module: "+
+				"its modules are on another disk, or were removed: %w", dir, fs.ErrNotExist))
 		}
 		modules = append(modules, list...)
 	}

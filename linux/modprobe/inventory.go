@@ -97,8 +97,8 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	}
 	unfilled := noIndex && len(files) == 0 && t.unfilled()
 	if unfilled {
-		r.Problem(SourceTree, "", "modules", fmt.Errorf("/%s has neither a module file nor an index: its modules are on "+
-			"another disk, or were removed: %w", t.Dir, fs.ErrNotExist))
+		r.Problem(SourceTree, "", "modules", fmt.Errorf("/%s has neither a module file nor an index: "+
+			"its modules are on another disk, or were removed: %w", t.Dir, fs.ErrNotExist))
 	}
 	inv.choose(t, files, conf, d)
 	inv.relate(d, r)
