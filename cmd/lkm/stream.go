@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
@@ -19,13 +20,16 @@ type stream struct {
 	rows   *table   // the first rows, then only the heads
 	widths []int    // known when the first rows are printed
 	text   bytes.Buffer
-	err    error // the first of lines
+	shown  time.Time // when lines were last sent on
+	err    error     // the first of lines
 }
 
 // Of a stream.
 const (
 	firstRows = 200 // rows that decide how wide the columns are
 	flushRows = 50  // rows that are written at once
+
+	flushEvery = 100 * time.Millisecond // how long lines wait for others, if others follow
 )
 
 // newStream returns the stream of a list. Only what is installed is long enough to be one; a list of drivers to compare
@@ -72,6 +76,10 @@ func (s *stream) addLine(m *lkm.Module) bool {
 		s.text.Reset()
 		if s.err = s.a.encodeLine(&s.text, m); s.err == nil {
 			_, s.err = s.a.stdout.Write(s.text.Bytes())
+		}
+		if now := time.Now(); now.Sub(s.shown) >= flushEvery {
+			s.a.stdout.Flush() // an error comes again with the next write
+			s.shown = now
 		}
 	}
 	return matches == "" || len(m.Problems) > 0

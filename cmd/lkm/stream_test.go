@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -71,5 +72,17 @@ func TestStreamedLines(t *testing.T) {
 	code, out, _ := lkmRun(t, "", "list", "--installed", "--root", image, "--format", "jsonl", "--fields", "name,path")
 	if want := `{"name":"d","path":"/lib/modules/6/kernel/aa/d.ko"}` + "\n"; code != 0 || !strings.Contains(out, want) {
 		t.Errorf("exit %d, %s", code, out)
+	}
+}
+
+// TestFirstLineAtOnce: a reader has the first line before the second file is read.
+func TestFirstLineAtOnce(t *testing.T) {
+	var out strings.Builder
+	a := newApp(nil, nil, &out, io.Discard)
+	a.flags.format = "jsonl"
+	s := a.newStream(lkm.Linux, lkm.ScopeInstalled, new(filter))
+	s.add(&lkm.Module{ID: "linux_module:a", Name: "a"})
+	if got := out.String(); got != "{\"id\":\"linux_module:a\",\"kind\":\"\",\"name\":\"a\"}\n" {
+		t.Errorf("%q", got)
 	}
 }
