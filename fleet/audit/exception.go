@@ -5,6 +5,8 @@ package audit
 import (
 	"slices"
 	"time"
+
+	"github.com/kernelext/kernelext/lkm"
 )
 
 // expired reports whether an exception no longer counts on a day.
@@ -13,15 +15,25 @@ func (e *Exception) expired(today time.Time) bool {
 	return err != nil || today.IsZero() || !today.UTC().Before(day.AddDate(0, 0, 1))
 }
 
-// covers reports whether an exception is about a row. A row about no one subject is covered only by an exception for
-// the whole rule.
-func (e *Exception) covers(row *Row) bool {
+// covers reports whether an exception is about a row of a machine of that system, which says how names are compared. A
+// row about no one subject is covered only by an exception for the whole rule.
+func (e *Exception) covers(os lkm.OS, row *Row) bool {
 	return match([]string{e.Rule}, row.Rule) && (e.Host == "" || match([]string{e.Host}, row.Target)) &&
-		(e.Subject == "" || row.Subject != "" && match([]string{e.Subject}, row.Subject))
+		(e.Subject == "" || row.Subject != "" && e.names(os, row.Subject))
+}
+
+// names reports whether the exception's subject is that of a row.
+func (e *Exception) names(os lkm.OS, subject string) bool {
+	fold := func(name string) string { return foldFor(os, name) }
+	if name, ok := plain(fold(e.Subject)); ok && bareFor(os, name) == fold(subject) {
+		return true
+	}
+	return matchName(os, newMatcher([]string{e.Subject}, fold), subject, Allow)
 }
 
 // An exceptionIndex finds the exceptions that may be about a row without a look at all of them.
 type exceptionIndex struct {
+	os   lkm.OS // of the machines
 	list []Exception
 	at   map[exceptionKey][]int // in order
 }
@@ -29,24 +41,27 @@ type exceptionIndex struct {
 // An exceptionKey is what an exception is about, by plain names; empty where it has none or a pattern.
 type exceptionKey struct{ rule, subject, host string }
 
-func newExceptionIndex(list []Exception) *exceptionIndex {
-	x := &exceptionIndex{list: list, at: make(map[exceptionKey][]int)}
+func newExceptionIndex(os lkm.OS, list []Exception) *exceptionIndex {
+	x := &exceptionIndex{os: os, list: list, at: make(map[exceptionKey][]int)}
 	name := func(pattern string) string {
 		n, _ := plain(pattern)
 		return n
 	}
 	for i := range list {
-		key := exceptionKey{name(list[i].Rule), name(list[i].Subject), name(list[i].Host)}
+		key := exceptionKey{name(list[i].Rule), x.subject(name(list[i].Subject)), name(list[i].Host)}
 		x.at[key] = append(x.at[key], i)
 	}
 	return x
 }
 
+// subject returns a subject as the system compares names, without its file's suffix.
+func (x *exceptionIndex) subject(name string) string { return bareFor(x.os, foldFor(x.os, name)) }
+
 // about returns the indexes of the exceptions that may be about a row, in order.
 func (x *exceptionIndex) about(row *Row) []int {
 	var found []int
 	for _, rule := range []string{row.Rule, ""} {
-		for _, subject := range []string{row.Subject, ""} {
+		for _, subject := range []string{x.subject(row.Subject), ""} {
 			for _, host := range []string{row.Target, ""} {
 				found = append(found, x.at[exceptionKey{rule, subject, host}]...)
 			}
@@ -66,7 +81,7 @@ func (x *exceptionIndex) excuse(rows []Row, today time.Time, used map[Exception]
 		}
 		for _, j := range x.about(row) {
 			e := &x.list[j]
-			if !e.covers(row) {
+			if !e.covers(x.os, row) {
 				continue
 			}
 			used[*e] = true

@@ -79,9 +79,9 @@ func undecidedText(n, all int, why string, names []string) string {
 func (m *machine) module(r *Rule, patterns *matcher, mod *lkm.Module) Row {
 	switch r.Kind {
 	case Allow:
-		return failIf(!m.matchName(patterns, mod.Name, r.Kind), "", "not in the list of what is allowed")
+		return failIf(!matchName(m.system(), patterns, mod.Name, r.Kind), "", "not in the list of what is allowed")
 	case Deny:
-		return failIf(m.matchName(patterns, mod.Name, r.Kind), "", "in the list of what is denied")
+		return failIf(matchName(m.system(), patterns, mod.Name, r.Kind), "", "in the list of what is denied")
 	case ThirdParty:
 		return thirdParty(mod)
 	case Unsigned:

@@ -78,10 +78,12 @@ func plain(pattern string) (name string, ok bool) {
 	return string(b), true
 }
 
-// fold returns a name or a pattern as the machine compares names: Linux takes - for _, Windows small letters for large
+func (m *machine) fold(name string) string { return foldFor(m.system(), name) }
+
+// foldFor returns a name or a pattern as a system compares names: Linux takes - for _, Windows small letters for large
 // ones.
-func (m *machine) fold(name string) string {
-	switch m.system() {
+func foldFor(os lkm.OS, name string) string {
+	switch os {
 	case fact.Linux:
 		return foldDashes(name)
 	case fact.Windows:
@@ -114,10 +116,12 @@ func foldDashes(pattern string) string {
 	return string(b)
 }
 
-// bare returns a name without the suffix of its file where the system's names have one.
-func (m *machine) bare(name string) string {
+func (m *machine) bare(name string) string { return bareFor(m.system(), name) }
+
+// bareFor returns a name without the suffix of its file where the system's names have one.
+func bareFor(os lkm.OS, name string) string {
 	suffix := ""
-	switch m.system() {
+	switch os {
 	case fact.FreeBSD, fact.DragonFly:
 		suffix = ".ko"
 	case fact.Windows:
@@ -127,13 +131,13 @@ func (m *machine) bare(name string) string {
 }
 
 // matchName reports whether a module's name matches one of the patterns, with or without its file's suffix. A pattern
-// of what is allowed is of the whole name: *fs allows no zfs.ko.
-func (m *machine) matchName(patterns *matcher, name string, kind Kind) bool {
-	folded := m.fold(name)
+// of what is allowed, or excused, is of the whole name: *fs allows no zfs.ko.
+func matchName(os lkm.OS, patterns *matcher, name string, kind Kind) bool {
+	folded := foldFor(os, name)
 	if patterns.match(folded) || patterns.match(name) {
 		return true
 	}
-	bare := m.bare(folded)
+	bare := bareFor(os, folded)
 	return bare != folded && (patterns.names[bare] || kind == Deny && patterns.match(bare))
 }
 

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/lkm"
 )
 
 // A matcher agrees with path.Match of each pattern, which a plain name costs no look at.
@@ -42,18 +45,18 @@ func TestExceptionIndex(t *testing.T) {
 			Exception{Rule: "allowed", Subject: name, Host: "h*"})
 	}
 	list = append(list, Exception{Rule: "*"}, Exception{Rule: "allowed", Subject: "module_1?"})
-	x := newExceptionIndex(list)
+	x := newExceptionIndex(fact.Linux, list)
 	for _, row := range []Row{{Rule: "allowed", Subject: "module_17", Target: "host"}, {Rule: "allowed"},
 		{Rule: "other", Subject: "module_17", Target: "module_3"}, {Rule: "module_3", Target: "module_3"}} {
 		var want, got []int
 		for i := range list {
-			if list[i].covers(&row) {
+			if list[i].covers(fact.Linux, &row) {
 				want = append(want, i)
 			}
 		}
 		about := x.about(&row)
 		for _, i := range about {
-			if list[i].covers(&row) {
+			if list[i].covers(fact.Linux, &row) {
 				got = append(got, i)
 			}
 		}
@@ -63,9 +66,36 @@ func TestExceptionIndex(t *testing.T) {
 	}
 	rows := []Row{{Rule: "allowed", Subject: "s", Status: Fail}}
 	ends := func(subject, day string) Exception { return Exception{Rule: "allowed", Subject: subject, Expires: day} }
-	x = newExceptionIndex([]Exception{ends("s", "2026-01-01"), ends("*", "2027-01-01"), ends("s", "2028-01-01")})
+	x = newExceptionIndex(fact.Linux,
+		[]Exception{ends("s", "2026-01-01"), ends("*", "2027-01-01"), ends("s", "2028-01-01")})
 	x.excuse(rows, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), make(map[Exception]bool))
 	if rows[0].Status != Excepted || rows[0].Exception.Expires != "2027-01-01" {
 		t.Errorf("%+v, %+v", rows[0], rows[0].Exception)
+	}
+}
+
+// An exception names a module as a rule does: as the system compares names, with its file's suffix or without.
+func TestExceptionNames(t *testing.T) {
+	for _, c := range []struct {
+		os              lkm.OS
+		subject, module string
+		want            Status
+	}{
+		{fact.Linux, "snd-hda-intel", "snd_hda_intel", Excepted},
+		{fact.Linux, "snd_hda_*", "snd-hda-intel", Excepted},
+		{fact.Windows, "fltmgr", "FLTMGR.SYS", Excepted},
+		{fact.FreeBSD, "zfs", "zfs.ko", Excepted},
+		{fact.FreeBSD, "zfs.ko", "zfs", Excepted},
+		{fact.FreeBSD, "*fs", "zfs.ko", Fail},
+		{fact.FreeBSD, "ZFS", "zfs.ko", Fail},
+		{fact.NetBSD, "a-b", "a_b", Fail},
+		{fact.Linux, ".ko", "", Fail},
+	} {
+		rows := []Row{{Rule: "r", Subject: c.module, Status: Fail}}
+		x := newExceptionIndex(c.os, []Exception{{Rule: "r", Subject: c.subject, Expires: "2027-01-01"}})
+		x.excuse(rows, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), make(map[Exception]bool))
+		if rows[0].Status != c.want {
+			t.Errorf("%s of %s on %s: %s", c.subject, c.module, c.os, rows[0].Status)
+		}
 	}
 }

@@ -115,7 +115,8 @@ type Rule struct {
 type Exception struct {
 	// Rule is the id of the rule, or a pattern of ids.
 	Rule string `json:"rule"`
-	// Subject is the module or the fact, or a pattern; empty is every finding of the rule.
+	// Subject is the module or the fact, or a pattern, compared as Rule.Modules are; empty is every finding of the
+	// rule.
 	Subject string `json:"subject,omitzero"`
 	// Host is the target's name, or a pattern; empty is every target.
 	Host string `json:"host,omitzero"`

@@ -54,17 +54,20 @@ func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Repo
 			Rules: len(s.Rules)})
 	}
 	used := make(map[Exception]bool)
-	exceptions := make([]*exceptionIndex, len(sets))
-	for i, s := range sets {
-		exceptions[i] = newExceptionIndex(s.Exceptions)
-	}
+	exceptions := make(map[lkm.OS][]*exceptionIndex)
 	for i := range targets {
 		m := &machine{Target: &targets[i], snaps: make(map[lkm.Scope]taken)}
 		m.answer(ctx, sets, o.Baseline)
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
-		for _, x := range exceptions {
+		os := m.system()
+		if exceptions[os] == nil {
+			for _, s := range sets {
+				exceptions[os] = append(exceptions[os], newExceptionIndex(os, s.Exceptions))
+			}
+		}
+		for _, x := range exceptions[os] {
 			x.excuse(m.rows, o.Today, used)
 		}
 		report.Targets = append(report.Targets, m.info())
@@ -121,10 +124,13 @@ type taken struct {
 
 // system returns the machine's operating system.
 func (m *machine) system() lkm.OS {
-	if m.System != nil {
+	switch {
+	case m.System != nil:
 		return m.System.OS()
+	case m.Snapshot != nil:
+		return m.Snapshot.OS
 	}
-	return m.Snapshot.OS
+	return "" // it could not be read
 }
 
 func (m *machine) info() TargetInfo {
