@@ -107,10 +107,58 @@ func (k *Kernel) readHive(name string) (systemHive, error) {
 		return systemHive{}, &hiveFileError{name, err}
 	}
 	h, err := registry.OpenHive(raw)
-	if err != nil {
+	if err == nil && !h.Dirty() {
+		return systemHive{Hive: h, name: name}, nil
+	}
+	whole, lost := k.replayHive(name, raw)
+	switch {
+	case lost == nil:
+		return systemHive{Hive: whole, name: name}, nil
+	case err != nil:
 		return systemHive{}, &hiveFileError{name, err}
 	}
-	return systemHive{h, name}, nil
+	// Its text alone: a log file that does not exist is no key that does not exist.
+	return systemHive{h, name, fmt.Errorf("%w, and its log files do not complete it: %v", errDirtyHive, lost)}, nil
+}
+
+// replayHive opens a hive with the changes that its log files hold, which the next boot makes before anything reads it.
+func (k *Kernel) replayHive(name string, raw []byte) (*registry.Hive, error) {
+	logs, size, err := k.hiveLogs(name)
+	if err != nil {
+		return nil, err
+	}
+	item := fact.NewBudget(0).Item(int64(len(raw)) + size) // its own: a hive is kept beyond the call
+	defer item.Done()
+	return registry.Replay(raw, logs, item)
+}
+
+// hiveLogs reads a hive's log files, and returns their size: LOG1 and LOG2, or LOG if these hold nothing. One of two is
+// not enough, for the changes that follow may be in the other.
+func (k *Kernel) hiveLogs(name string) (logs []registry.Log, size int64, err error) {
+	var missing error
+	for _, ext := range []string{".LOG1", ".LOG2", ".LOG"} {
+		if ext == ".LOG" && size > 0 {
+			break
+		}
+		data, err := limit.ReadFile(k.machine, name+ext, registry.MaxLog)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if missing == nil {
+				missing = &hiveFileError{name + ext, err}
+			}
+		case err != nil:
+			return nil, 0, &hiveFileError{name + ext, err}
+		}
+		logs = append(logs, registry.Log{Name: baseName(name + ext), Data: data})
+		size += int64(len(data))
+		if ext == ".LOG2" && size > 0 && missing != nil {
+			return nil, 0, missing
+		}
+	}
+	if size == 0 && missing != nil {
+		return nil, 0, missing
+	}
+	return logs, size, nil
 }
 
 func (k *Kernel) hiveDevices(r *fact.Report) ([]Device, error) {

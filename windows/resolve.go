@@ -121,7 +121,7 @@ func (s *resolver) database() {
 }
 
 // anyKey reads one key of HKEY_LOCAL_MACHINE, of an image from whichever hive has it. The error matches fs.ErrNotExist
-// if there is no such key. Beside a key the error is errDirtyHive.
+// if there is no such key. Beside a key the error matches errDirtyHive.
 func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error) {
 	if !k.options.Image {
 		return k.registry(ctx, path)

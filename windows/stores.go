@@ -221,8 +221,8 @@ func (k *Kernel) subkeys(ctx context.Context, path string, b *fact.Budget) ([]re
 	return keys, err
 }
 
-// hiveSubkeys is subkeys of an image: the hive that a path begins with is a file. What its log files hold beside it is
-// said by errDirtyHive, with the keys that were found.
+// hiveSubkeys is subkeys of an image: the hive that a path begins with is a file. If its log files do not complete it,
+// the error matches errDirtyHive, beside the keys that were found.
 func (k *Kernel) hiveSubkeys(path string, b *fact.Budget) ([]registry.Key, error) {
 	hive, rest, err := k.hiveOf(path)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 // A systemHive is the hive of HKEY_LOCAL_MACHINE\SYSTEM, or DRIVERS with the driver store's database.
 type systemHive struct {
 	*registry.Hive
-	name string // of its file
+	name  string // of its file
+	dirty error  // why changes to it that its log files may hold are not known; nil if it has all
 }
 
 // paidBy returns the hive for one call, and what pays for it, which the caller ends. The file is held for longer, but
@@ -25,7 +26,7 @@ func (h systemHive) paidBy(b *fact.Budget) (systemHive, *fact.Item, error) {
 	if err := item.Hold(h.Size()); err != nil {
 		return h, item, &hiveFileError{h.name, err}
 	}
-	return systemHive{h.Budgeted(item), h.name}, item, nil
+	return systemHive{h.Budgeted(item), h.name, h.dirty}, item, nil
 }
 
 // controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
@@ -60,18 +61,13 @@ func (h systemHive) reg(path string) (registry.Key, bool, error) {
 
 const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 
-var errDirtyHive = errors.New("the registry was not written back whole: " +
-	"the machine was not shut down cleanly, and its log files are not read")
+var errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly")
 
-// unwritten returns errDirtyHive if changes to the hive are still in its log files: whatever it says may have changed.
-func (h systemHive) unwritten() error {
-	if h.Dirty() {
-		return errDirtyHive
-	}
-	return nil
-}
+// unwritten returns an error that matches errDirtyHive if changes to the hive are still in its log files: whatever it
+// says may have changed.
+func (h systemHive) unwritten() error { return h.dirty }
 
-// absent returns the error of a key that the hive does not have. A log file may have it.
+// absent returns the error of a key that the hive does not have. A log file that could not be replayed may have it.
 func (h systemHive) absent() error { return cmp.Or(h.unwritten(), errNotThere) }
 
 // services returns the driver services of a control set, and reports invalid keys. An error means that there is no

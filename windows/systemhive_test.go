@@ -39,7 +39,7 @@ const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
 
 func openSystemHive(b []byte) (systemHive, error) {
 	h, err := registry.OpenHive(b)
-	return systemHive{h, ""}, err
+	return systemHive{Hive: h}, err
 }
 
 func TestParseServiceKeys(t *testing.T) {

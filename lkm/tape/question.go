@@ -62,6 +62,8 @@ var learned = []lateQuestion{
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/DriverStore/FileRepository/*/**"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/drivers/**"},
+	// what was not written back of the registry of a disk
+	{2, lkm.Windows, "open", "C:/Windows/System32/config/*.LOG*"},
 	// what a boot starts: the default entry, initial file systems, mount points, another kernel
 	{2, lkm.Linux, "", "sys/kernel/kexec_loaded"},
 	{2, lkm.Linux, "", "etc/fstab"},

@@ -4,7 +4,8 @@
 //
 // # What it answers
 //
-//   - The keys of a hive file and their values ([OpenHive], [Hive.Key], [HiveKey.Each], [HiveKey.Read]).
+//   - The keys of a hive file and their values ([OpenHive], [Hive.Key], [HiveKey.Each], [HiveKey.Read]), with the
+//     changes that are still in its log files ([Replay]).
 //   - The keys in the text of a .reg file ([ParseText]), and keys as such a text, which keeps every value unchanged
 //     ([AppendText]).
 //   - A value as text, number or list ([Key.Text], [Key.Dword], [Key.Multi]).
@@ -19,8 +20,9 @@
 //
 // # Limits
 //
-// Changes that are still in a hive's log files are not seen ([Hive.Dirty]). Security descriptors, class names and time
-// stamps of keys are not read. A value has at most [MaxValue] bytes and a text at most [MaxKeys] keys.
+// [OpenHive] does not see the changes that are still in a hive's log files ([Hive.Dirty]). Transactions, which Windows
+// keeps in files of their own (.regtrans-ms), are not read, nor are security descriptors, class names and time stamps
+// of keys. A value has at most [MaxValue] bytes and a text at most [MaxKeys] keys.
 //
 // # Errors
 //

@@ -33,9 +33,9 @@ const (
 
 var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
-// A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
-// written back from its log files is not seen; [Hive.Dirty] reports that. A Hive is safe for concurrent use, a budgeted
-// one is not.
+// A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been written back from its log
+// files is not seen: [Hive.Dirty] reports that, and [Replay] opens a hive with it. A Hive is safe for concurrent use, a
+// budgeted one is not.
 //
 // It has a reader of its own because a hive may be hostile. The maintained one in Go
 // (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
@@ -95,10 +95,10 @@ func OpenHive(b []byte) (*Hive, error) {
 	return h, nil
 }
 
-// Dirty reports whether changes to the hive are still in its log files: the system was not shut
-// down cleanly.
+// Dirty reports whether changes to the hive are still in its log files: the system was not shut down cleanly, or the
+// hive's header is damaged. [Replay] makes them.
 func (h *Hive) Dirty() bool {
-	return binary.LittleEndian.Uint32(h.b[4:]) != binary.LittleEndian.Uint32(h.b[8:])
+	return binary.LittleEndian.Uint32(h.b[4:]) != binary.LittleEndian.Uint32(h.b[8:]) || !validBlock(h.b)
 }
 
 // cell returns the contents of an allocated cell.

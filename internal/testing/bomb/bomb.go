@@ -54,7 +54,7 @@ func All() []Bomb {
 	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(),
 		archiveBombs(), otherBombs(),
 		binaryBombs(), packageBombs(), signedBombs(), diskBombs(), macBombs(), lintBombs(), upgradeBombs(),
-		keyBombs(), unixBombs()} {
+		keyBombs(), unixBombs(), hiveLogBombs()} {
 		all = append(all, list...)
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
@@ -248,5 +249,5 @@ func hiveOf(n, values int, image []byte) []byte {
 	head := make([]byte, 4096)
 	copy(head, "regf")
 	order.PutUint32(head[36:], key("ROOT", []uint32{choose, set}, 0, 0))
-	return append(head, append(b, make([]byte, 64)...)...)
+	return append(hivetest.Seal(head, 1, 1), append(b, make([]byte, 64)...)...)
 }

@@ -212,13 +212,8 @@ func (m *hiveMaker) file(root uint32) []byte {
 	le.PutUint32(m.b[8:], uint32(len(m.b)))
 	header := make([]byte, bins)
 	copy(header, "regf")
-	for at, v := range map[int]uint32{4: 7, 8: 7, 20: 1, 24: 5, 32: 1, 36: root, 40: uint32(len(m.b)), 44: 1} {
-		le.PutUint32(header[at:], v) // sequence numbers, version 1.5, format, root, length, cluster
+	for at, v := range map[int]uint32{20: 1, 24: 5, 32: 1, 36: root, 40: uint32(len(m.b)), 44: 1} {
+		le.PutUint32(header[at:], v) // version 1.5, format, root, length, cluster
 	}
-	var sum uint32
-	for at := 0; at < checksumAt; at += 4 {
-		sum ^= le.Uint32(header[at:])
-	}
-	le.PutUint32(header[checksumAt:], sum)
-	return append(header, m.b...)
+	return append(Seal(header, 7, 7), m.b...)
 }

@@ -47,5 +47,5 @@ func Repeats(n int, record string) []byte {
 	head := make([]byte, bins)
 	copy(head, "regf")
 	le.PutUint32(head[36:], key("ROOT", set))
-	return append(head, append(b, make([]byte, 64)...)...)
+	return append(Seal(head, 1, 1), append(b, make([]byte, 64)...)...)
 }
