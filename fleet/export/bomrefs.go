@@ -19,21 +19,23 @@ const refKernel = "kernel"
 // that somebody else wrote.
 type bomRefs struct {
 	taken    map[string]bool
-	own      []string // of each module; empty if it is no component and in none
+	tried    map[string]int // by ref, how many numbers were tried behind it
+	own      []string       // of each module; empty if it is no component and in none
 	byName   map[string]string
 	packages map[lkm.Package]string
 }
 
 func newBOMRefs(modules int) *bomRefs {
-	return &bomRefs{taken: map[string]bool{refKernel: true}, own: make([]string, modules),
+	return &bomRefs{taken: map[string]bool{refKernel: true}, tried: make(map[string]int), own: make([]string, modules),
 		byName: make(map[string]string), packages: make(map[lkm.Package]string)}
 }
 
 // take returns a ref that no component has: ref, or else with # and a number behind it.
 func (r *bomRefs) take(ref string) string {
 	free := ref
-	for n := len(r.taken); free == "" || r.taken[free]; n++ {
-		free = fmt.Sprintf("%s#%d", ref, n)
+	for free == "" || r.taken[free] {
+		r.tried[ref]++
+		free = fmt.Sprintf("%s#%d", ref, r.tried[ref])
 	}
 	r.taken[free] = true
 	return free

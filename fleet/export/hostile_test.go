@@ -95,6 +95,12 @@ func TestHostileMetrics(t *testing.T) {
 	seen := make(map[string]bool)
 	one, two := hostile(), hostile()
 	one.Host, two.Host = "h\xff", "h\xfe"
+	for i, text := range []string{"\xff", "\xfe", "\xfd"} { // texts that only differ in what is not UTF-8
+		m := &two.Modules[i]
+		m.Origin.Class, m.Signature.Status = lkm.OriginClass(text), lkm.SignatureStatus(text)
+		m.Linux = &linux.Module{Taints: []string{text}}
+		two.Sources = append(two.Sources, lkm.Source{Name: text})
+	}
 	for _, m := range export.Metrics([]*lkm.Snapshot{one, two}, 100) {
 		for _, sample := range m.Samples {
 			key := m.Name + "|" + strings.Join(sample.Labels, "|")

@@ -122,8 +122,8 @@ func (c *collection) modules(s *lkm.Snapshot) {
 	for i := range s.Modules {
 		m := &s.Modules[i]
 		states[[2]string{utf8Text(string(m.Kind)), utf8Text(cmp.Or(string(m.State), unknown))}]++
-		origins[cmp.Or(string(m.Origin.Class), unknown)]++
-		signatures[cmp.Or(string(m.Signature.Status), unknown)]++
+		origins[utf8Text(cmp.Or(string(m.Origin.Class), unknown))]++
+		signatures[utf8Text(cmp.Or(string(m.Signature.Status), unknown))]++
 	}
 	keys := slices.SortedFunc(maps.Keys(states), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 	for _, key := range keys {
@@ -154,7 +154,7 @@ func (c *collection) taints(s *lkm.Snapshot) {
 			continue
 		}
 		for _, letter := range m.Linux.Taints {
-			letters[letter]++
+			letters[utf8Text(letter)]++
 		}
 	}
 	c.counts("kernel_extensions_taint", "Loaded modules that carry a taint letter.", "letter",
@@ -196,8 +196,8 @@ func (c *collection) machine(s *lkm.Snapshot) {
 	}
 	seen := map[string]bool{}
 	for _, src := range s.Sources {
-		if !seen[src.Name] {
-			seen[src.Name] = true
+		if name := utf8Text(src.Name); !seen[name] {
+			seen[name] = true
 			c.add("kernel_extension_source_outcome", "How each source was read, as the label outcome; always 1.",
 				[]string{"source", "outcome"}, []string{src.Name, string(src.Outcome)}, 1)
 		}
