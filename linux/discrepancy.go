@@ -57,6 +57,7 @@ func (k *Kernel) findGaps(ctx context.Context, report *fact.Report) ([]fact.Disc
 	c.last.report(report)
 	var found []fact.Discrepancy
 	if d := c.last.unchecked(); len(d.Views) > 0 {
+		r.unsupported(ctx, &d)
 		found = append(found, d)
 	}
 	for _, g := range slices.SortedFunc(maps.Keys(c.pending), compareGaps) {

@@ -498,3 +498,36 @@ func TestDiscrepanciesWithoutAList(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestViewsOfConfiguration: a view that is missing is unsupported only where the kernel's configuration says that the
+// kernel was built without it; else it may be a file system that is not mounted.
+func TestViewsOfConfiguration(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                 "absent absent absent",
+		"CONFIG_MODULES=y": "unsupported unsupported unsupported",
+		"CONFIG_DYNAMIC_FTRACE=y\n# CONFIG_MODULE_UNLOAD_TAINT_TRACKING is not set\n" +
+			"CONFIG_DEBUG_INFO_BTF_MODULES=y": "absent absent unsupported",
+		"nonsense": "absent absent absent",
+	} {
+		m := viewed()
+		for _, file := range []string{"sys/kernel/btf/vmlinux", "sys/kernel/btf/nvme",
+			"sys/kernel/tracing/available_filter_functions", "sys/kernel/debug/modules/unloaded_tainted"} {
+			delete(m.MapFS, file)
+		}
+		if text != "" {
+			m.set("boot/config-6.1.0-56-amd64", text+"\n")
+		}
+		found := discrepanciesOf(t, m)
+		var got []string
+		for _, view := range []string{"btf", "ftrace", "unloaded_tainted"} {
+			for _, e := range found[0].Evidence {
+				if e.Source == view {
+					got = append(got, e.Fact)
+				}
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %v, %+v", text, got, found[0])
+		}
+	}
+}

@@ -42,8 +42,8 @@ rpm -V, dpkg -V and pkg check -s do. Exit code 1 when a finding is above transie
 	return c
 }
 
-// discrepancyExit is 1 for a finding above transient; under --strict 3 for a view that could not be
-// compared though this machine has it. A view that its kernel was built without does not count.
+// discrepancyExit is 1 for a finding above transient; under --strict 3 for a view that could not be compared, as a rule
+// of kind discrepancy is unknown then. A view that the kernel was built without is unsupported, and does not count.
 func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 	var incomplete []error
 	for i := range found {
@@ -54,10 +54,7 @@ func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 			continue
 		}
 		for _, e := range found[i].Evidence {
-			code := lkm.Code(e.Fact)
-			lacking := code == lkm.CodeAbsent && slices.Contains(linux.Views, e.Source) && !slices.Contains(wholeViews,
-				e.Source)
-			if code != lkm.CodeUnsupported && !lacking {
+			if code := lkm.Code(e.Fact); code != lkm.CodeUnsupported {
 				incomplete = append(incomplete, lkm.Problem{Source: e.Source, Code: code, Text: e.Value})
 			}
 		}
