@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -30,12 +31,37 @@ func (a *app) complete(root *cobra.Command) {
 	flags := a.flagCompleters()
 	for _, c := range append(root.Commands(), root) {
 		for name, f := range flags {
-			if c.Flags().Lookup(name) != nil || c.PersistentFlags().Lookup(name) != nil {
-				_ = c.RegisterFlagCompletionFunc(name, cobra.CompletionFunc(f)) // an error: it has one
+			if flag := cmp.Or(c.Flags().Lookup(name), c.PersistentFlags().Lookup(name)); flag != nil {
+				_ = c.RegisterFlagCompletionFunc(name, cobra.CompletionFunc(taken(flag, f))) // an error: it has one
 			}
 		}
 		if _, wants, _ := strings.Cut(c.Use, " "); c.ValidArgsFunction == nil && !c.HasSubCommands() {
 			c.ValidArgsFunction = cobra.CompletionFunc(a.argCompleter(strings.TrimSuffix(wants, "...")))
+		}
+	}
+	if len(a.args) > 0 && a.args[0] == cobra.ShellCompRequestCmd {
+		plainUsage(root)
+	}
+}
+
+// taken returns the completer of a flag of a command: f, unless the command takes one value of it alone, or none.
+func taken(flag *pflag.Flag, f completer) completer {
+	does, ok := flag.Annotations[ignored]
+	switch {
+	case ok && does[0] != "":
+		return fixed(does[0])
+	case ok || flag.Hidden:
+		return fixed()
+	}
+	return f
+}
+
+// plainUsage takes the quotes from the usage of every flag, which mark the word for its value: a shell prints the usage
+// as it is.
+func plainUsage(root *cobra.Command) {
+	for _, c := range append(root.Commands(), root) {
+		for _, flags := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+			flags.VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
 		}
 	}
 }

@@ -32,6 +32,12 @@ func TestCompletion(t *testing.T) {
 		"audit --format ":                        "table json jsonl csv markdown sarif junit",
 		"audit --format s":                       "sarif",
 		"diff --format s":                        "",
+		"watch --format ":                        "jsonl",
+		"facts --format ":                        "json",
+		"facts --format t":                       "",
+		"facts --fields ":                        "",
+		"export prometheus --format ":            "",
+		"report --fields ":                       "",
 		"list --blocklist ":                      "system",
 		"list ":                                  "",
 		"info -F sig_k":                          "sig_key",
@@ -61,6 +67,35 @@ func TestCompletion(t *testing.T) {
 		got := strings.Join(lines[:len(lines)-1], " ")
 		if got != want {
 			t.Errorf("lkm %s: %q, want %q", call, got, want)
+		}
+	}
+}
+
+// TestTakenFormats: each format that a shell is offered is one that the command takes.
+func TestTakenFormats(t *testing.T) {
+	for _, c := range allCommands(newApp(nil, nil, nil, nil).root())[1:] {
+		if c.Flags().Lookup("format") == nil {
+			continue
+		}
+		_, out, _ := lkmRun(t, "", "__completeNoDesc", c.Name(), "--format", "")
+		for _, format := range strings.Fields(out) {
+			if strings.HasPrefix(format, ":") {
+				break
+			}
+			_, _, err := lkmRun(t, "", c.Name(), "--format", format, "--tape", "demo:none")
+			if strings.Contains(err, "--format") {
+				t.Errorf("lkm %s: %s", c.Name(), err)
+			}
+		}
+	}
+}
+
+// TestPlainDescriptions: the words beside a flag are as the help prints them, without the quotes of the source.
+func TestPlainDescriptions(t *testing.T) {
+	for _, c := range allCommands(newApp(nil, nil, nil, nil).root())[1:] {
+		_, out, _ := lkmRun(t, "", "__complete", c.Name(), "--")
+		if strings.Contains(out, "`") || !strings.Contains(out, "--color\tmark what needs attention: WHEN is auto") {
+			t.Errorf("lkm %s: %s", c.Name(), out)
 		}
 	}
 }
