@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fleet/audit"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
 // writeTemp writes a file of that text and returns its name.
@@ -195,5 +196,27 @@ func TestAuditKernelAll(t *testing.T) {
 	got, stderr, all := runLkm(t, "audit", "--rules", rules, "--root", root, "--os", "linux", "--kernel", "all")
 	if got != want || all != code || strings.Count(got, "0 installed modules") != 2 {
 		t.Errorf("%d, %d, %s\n%s\n%s", code, all, stderr, got, want)
+	}
+}
+
+// TestDiscrepancyRuleIsStrict: a rule of kind discrepancy is unknown where discrepancies --strict says that something
+// was not compared, and only there.
+func TestDiscrepancyRuleIsStrict(t *testing.T) {
+	rules := tempFile(t, "rules.json", []byte(`{"schema":0,"rules":[{"id":"d","kind":"discrepancy"}]}`))
+	compared := 0
+	for _, name := range lkmtest.Names() {
+		at := []string{"--tape", "demo:" + name}
+		_, _, strict := runLkm(t, append([]string{"discrepancies", "--strict"}, at...)...)
+		out, _, code := runLkm(t, append([]string{"audit", "--rules", rules}, at...)...)
+		if strict == exitFatal || strict == exitFindings {
+			continue // nothing is compared there, or a finding decides
+		}
+		compared++
+		if strict != code {
+			t.Errorf("%s: %d, and audit %d: %s", name, strict, code, out)
+		}
+	}
+	if compared < 5 {
+		t.Errorf("%d machines", compared)
 	}
 }

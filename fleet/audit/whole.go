@@ -51,8 +51,8 @@ func (m *machine) discrepancies(ctx context.Context, r *Rule) {
 	}
 }
 
-// unchecked names the views that were not compared. One that the system or this library does not have is not a gap: it
-// is unsupported. One that is absent may be there: a debugfs that is not mounted, a package database that was not found.
+// unchecked names the views that were not compared. One that the system or this library does not have is no gap: it is
+// unsupported. One that is absent may be there: a debugfs that is not mounted, a package database that was not found.
 func unchecked(d lkm.Discrepancy) string {
 	var texts []string
 	for _, e := range d.Evidence {
