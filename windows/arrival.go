@@ -184,7 +184,7 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 	case err != nil:
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
 			Text: "the INF of package " + p.folder + " could not be read: " + err.Error()})
-	case len(p.inf.Models) == 0 && !p.inf.Cut, p.published == "" && p.unsure == "":
+	case len(p.models()) == 0 && !p.inf.Cut, p.published == "" && p.unsure == "":
 		return fact.Answer{}
 	case p.published == "":
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: p.unsure})
@@ -195,6 +195,10 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 			Text: "no service that package " + p.published + " adds names the file: what starts it is not known"})
 	}
 	ids := p.ids()
+	if len(ids) == 0 { // those that were left out of a file that has too many may be for this system
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
+			Text: "not all devices that package " + p.published + " is for were read"})
+	}
 	text := "package " + p.published + " is staged for " + ids[0]
 	if n := len(ids) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more ids", n)
@@ -207,7 +211,7 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 func (p *stagedPackage) ids() []string {
 	var ids []string
 	seen := map[string]bool{}
-	for _, m := range p.inf.Models {
+	for _, m := range p.models() {
 		for _, id := range m.IDs {
 			if !seen[fold(id)] {
 				seen[fold(id)] = true

@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -35,41 +36,54 @@ type imagePath struct {
 	Path  string   // the DOS path; empty if it could not be determined
 	Rule  string   // the rule used
 	Marks []string // what was put right first
+	// Whole is the DOS path with what looks like arguments, if something does: the kernel knows none, and takes the file
+	// of that name if there is one.
+	Whole string
 }
 
 // resolveImagePath reads the ImagePath of a service. The error says why there is no Path.
 func (p ntPaths) resolveImagePath(service, raw string) (imagePath, error) {
 	r := imagePath{Raw: raw}
-	s := r.clean(raw)
+	cleaned := r.clean(raw)
+	var err error
+	r.Rule, r.Path, err = p.resolveCleaned(service, cleaned)
+	whole := strings.Trim(raw, " \t")
+	if slices.Contains(r.Marks, MarkArguments) && strings.HasPrefix(whole, cleaned) && !strings.HasSuffix(whole, ".") {
+		_, r.Whole, _ = p.resolveCleaned(service, whole)
+	}
+	return r, err
+}
+
+// resolveCleaned returns the rule and the DOS path of an ImagePath. The error says why there is no path.
+func (p ntPaths) resolveCleaned(service, s string) (rule, path string, err error) {
 	switch {
 	case s == "":
-		r.Rule, s = RuleDefault, `\SystemRoot\System32\drivers\`+service+".sys"
+		rule, s = RuleDefault, `\SystemRoot\System32\drivers\`+service+".sys"
 	case hasFoldPrefix(s, `\SystemRoot\`):
-		r.Rule = RuleSystemRoot
+		rule = RuleSystemRoot
 	case hasFoldPrefix(s, `\??\UNC\`):
-		r.Rule = RuleUNC
+		rule = RuleUNC
 	case strings.HasPrefix(s, `\\?\`):
-		r.Rule, s = RuleDOSDevice, `\??\`+s[len(`\\?\`):]
+		rule, s = RuleDOSDevice, `\??\`+s[len(`\\?\`):]
 	case strings.HasPrefix(s, `\\`):
-		r.Rule, s = RuleUNC, `\??\UNC\`+s[2:]
+		rule, s = RuleUNC, `\??\UNC\`+s[2:]
 	case hasFoldPrefix(s, `\??\`), hasFoldPrefix(s, `\DosDevices\`), hasFoldPrefix(s, `\GLOBAL??\`):
-		r.Rule = RuleDOSDevice
+		rule = RuleDOSDevice
 	case hasFoldPrefix(s, `\Device\`):
-		r.Rule = RuleDevice
+		rule = RuleDevice
 	case hasFoldPrefix(s, `%SystemRoot%\`):
-		r.Rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%SystemRoot%`):]
+		rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%SystemRoot%`):]
 	case hasFoldPrefix(s, `%windir%\`):
-		r.Rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%windir%`):]
+		rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%windir%`):]
 	case isDrivePath(s):
-		r.Rule = RuleDrive
+		rule = RuleDrive
 	case s[0] == '\\':
-		r.Rule = RuleRooted
+		rule = RuleRooted
 	default:
-		r.Rule, s = RuleRelative, `\SystemRoot\`+s
+		rule, s = RuleRelative, `\SystemRoot\`+s
 	}
-	var err error
-	r.Path, err = p.dos(s)
-	return r, err
+	path, err = p.dos(s)
+	return rule, path, err
 }
 
 // clean puts right what the kernel would not accept, noting each.

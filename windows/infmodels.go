@@ -2,7 +2,10 @@
 
 package windows
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Limits on what an INF file installs.
 const (
@@ -52,6 +55,33 @@ func (f *infFile) models() (list []infModel, cut bool) {
 		}
 	}
 	return list, false
+}
+
+// architecture returns the one that a decoration is for, such as amd64 of ntamd64.10.0...22000; empty for every one.
+func (m *infModel) architecture() string {
+	name, _, _ := strings.Cut(m.Decoration, ".")
+	return strings.TrimPrefix(name, "nt")
+}
+
+// folderArchitecture returns the architecture of a package by the name of its folder in the store, INF_ARCH_HASH; empty
+// for a name of another form.
+func folderArchitecture(folder string) string {
+	i := indexFold(folder, ".inf_")
+	if i < 0 {
+		return ""
+	}
+	arch, _, _ := strings.Cut(fold(folder[i+len(".inf_"):]), "_")
+	return arch
+}
+
+// models returns the devices that the package is for on systems of its architecture: Windows takes the models sections
+// of that one ("INF Manufacturer Section", learn.microsoft.com).
+func (p *stagedPackage) models() []infModel {
+	arch := folderArchitecture(p.folder)
+	return slices.DeleteFunc(slices.Clone(p.inf.Models), func(m infModel) bool {
+		own := m.architecture()
+		return arch != "" && own != "" && own != arch
+	})
 }
 
 // model reads "%Name%=Section,hardware id,compatible id,…".

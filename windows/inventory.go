@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -167,6 +168,7 @@ func (k *Kernel) readRegistered(ctx context.Context, inv *inventory, r *fact.Rep
 	inv.Registered, err = k.registered(ctx, inv.Paths, r)
 	read := 0
 	for i := range inv.Registered {
+		k.takeWhole(inv.Paths, &inv.Registered[i])
 		if !inv.Registered[i].Refused {
 			read++
 		}
@@ -177,6 +179,27 @@ func (k *Kernel) readRegistered(ctx context.Context, inv *inventory, r *fact.Rep
 		return
 	}
 	asked(SourceRegistry, read, err, r)
+}
+
+// takeWhole takes the service's path with what looks like arguments if there is such a file: that is the one that the
+// kernel loads. If that is not known, the service has no file that is known.
+func (k *Kernel) takeWhole(p ntPaths, s *registeredService) {
+	if s.Whole == "" {
+		return
+	}
+	name, err := p.file(s.Whole)
+	if err != nil { // no file has such a name
+		return
+	}
+	_, err = fs.Stat(k.machine, name)
+	switch {
+	case err == nil:
+		s.ImageFile = s.Whole
+		s.ImagePathMarks = slices.DeleteFunc(s.ImagePathMarks, func(m string) bool { return m == MarkArguments })
+	case !errors.Is(err, fs.ErrNotExist) && !unasked(err):
+		s.ImageFile = ""
+		s.problem("path", err)
+	}
 }
 
 func (k *Kernel) registered(ctx context.Context, p ntPaths, r *fact.Report) ([]registeredService, error) {

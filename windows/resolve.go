@@ -50,7 +50,8 @@ var deviceIDsKeys = [...]string{`DRIVERS\DriverDatabase\DeviceIds\`, `SYSTEM\Dri
 const maxMatches = 1000
 
 // Resolve returns the drivers that a hardware id stands for: by the driver store's database of devices, and by the INF
-// files of its packages. The best comes first; without the device's own list of ids the rank is that of the id alone.
+// files of its packages. The best comes first, and one whose signature's rank is not known last; without the device's
+// own list of ids the rank is that of the id alone.
 func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]Record, error) {
 	if !strings.Contains(alias, `\`) {
 		return nil, fmt.Errorf("%q is not a hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias,
@@ -62,10 +63,10 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 	}
 	k.storePackages(ctx, inv, r)
 	entries := k.addFiles(ctx, inv.join(), inv, r)
-	found := resolver{kernel: k, ctx: ctx, inv: inv, report: r, id: alias, seen: map[string]bool{}}
+	found := resolver{kernel: k, ctx: ctx, inv: inv, report: r, id: alias, seen: map[string][]string{}}
 	found.database()
 	found.infs()
-	slices.SortStableFunc(found.list, func(a, b DeviceMatch) int { return cmp.Compare(a.Rank, b.Rank) })
+	slices.SortStableFunc(found.list, byRank)
 	var out []Record
 	for _, m := range found.list {
 		out = append(out, found.record(entries, m))
@@ -84,20 +85,21 @@ type resolver struct {
 	report *fact.Report
 	id     string
 	list   []DeviceMatch
-	seen   map[string]bool // INF and id, folded
-	cut    bool            // there are more than maxMatches, which was reported
+	seen   map[string][]string // folders of packages by INF and id, folded; empty for one that is not known
+	cut    bool                // there are more than maxMatches, which was reported
 }
 
 func (s *resolver) add(m DeviceMatch) {
 	key := fold(m.INF + "\n" + m.ID)
+	same := func(folder string) bool { return folder == "" || m.Package == "" || folder == fold(m.Package) }
 	switch {
-	case s.seen[key], s.cut:
+	case slices.ContainsFunc(s.seen[key], same), s.cut:
 	case len(s.list) == maxMatches:
 		s.cut = true
 		s.report.Problem(SourceStore, s.id, "alias",
 			fmt.Errorf("%w: more than %d packages: the rest is left out", fact.ErrTooLarge, maxMatches))
 	default:
-		s.seen[key] = true
+		s.seen[key] = append(s.seen[key], fold(m.Package))
 		s.list = append(s.list, m)
 	}
 }
@@ -159,31 +161,60 @@ func (s *resolver) addKey(key *registry.Key) {
 	}
 }
 
-// addPackages completes a match of the database by the package of its INF.
+// addPackages completes a match of the database by the packages of its INF. One that comes with Windows may have several
+// of one name.
 func (s *resolver) addPackages(m DeviceMatch, feature byte) {
-	signature := byte(0)
-	for _, p := range s.inv.Packages {
-		if !strings.EqualFold(p.INF, m.INF) {
-			continue
+	found := false
+	for i := range s.inv.Packages {
+		if p := &s.inv.Packages[i]; strings.EqualFold(p.INF, m.INF) {
+			found = true
+			s.addPackage(m, p, feature)
 		}
-		m.Package = p.Name
-		var n uint32
-		if _, err := fmt.Sscanf(p.SignerScore, "0x%x", &n); err == nil {
-			signature = byte(n >> 24)
-		}
-		if staged, err := s.kernel.staged(s.ctx, s.inv, p.Name, s.report); err == nil {
-			for _, model := range staged.inf.Models {
-				if i := slices.IndexFunc(model.IDs, s.fits); i >= 0 {
-					m.Section = model.Section
-					m.Service = firstService(staged.inf, model.Section)
-					break
-				}
-			}
-		}
-		break
 	}
-	m.Rank = rank(signature, feature, m.Kind)
+	if !found {
+		m.Rank = rank(0, feature, m.Kind)
+		s.add(m)
+	}
+}
+
+// addPackage completes a match of the database by a package of its INF.
+func (s *resolver) addPackage(m DeviceMatch, p *Package, feature byte) {
+	m.Package, m.Rank = p.Name, rank(p.signature(), feature, m.Kind)
+	staged, err := s.kernel.staged(s.ctx, s.inv, p.Name, s.report)
+	if err != nil {
+		s.add(m)
+		return
+	}
+	for _, model := range staged.models() {
+		if slices.ContainsFunc(model.IDs, s.fits) {
+			m.Section, m.Service = model.Section, firstService(staged.inf, model.Section)
+			break
+		}
+	}
 	s.add(m)
+}
+
+// signature returns the part of a rank that is the signature's; 0 if Windows did not note one.
+func (p *Package) signature() byte {
+	var n uint32
+	if p == nil {
+		return 0
+	}
+	if _, err := fmt.Sscanf(p.SignerScore, "0x%x", &n); err != nil {
+		return 0
+	}
+	return byte(n >> 24)
+}
+
+// byRank orders matches, the best first. One whose signature is not known comes last.
+func byRank(a, b DeviceMatch) int {
+	unknown := func(m DeviceMatch) int {
+		if strings.HasPrefix(m.Rank, "0x00") {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(unknown(a), unknown(b)), cmp.Compare(a.Rank, b.Rank))
 }
 
 // rank returns 0xSSGGTHHH: the signature, the feature score, whether the INF has the id as hardware id (0) or as a
@@ -228,7 +259,7 @@ func (s *resolver) infs() {
 		if p.inf.Cut {
 			s.report.Problem(SourceStore, folder, "alias", fact.ErrTooLarge)
 		}
-		for _, model := range p.inf.Models {
+		for _, model := range p.models() {
 			for i, id := range model.IDs {
 				if len(s.list) == maxMatches || !s.fits(id) {
 					continue
@@ -240,7 +271,7 @@ func (s *resolver) infs() {
 				if i > 0 {
 					m.Kind = MatchCompatible
 				}
-				m.Rank = rank(0, 0xff, m.Kind)
+				m.Rank = rank(s.inv.packageOf(folder).signature(), 0xff, m.Kind)
 				s.add(m)
 			}
 		}

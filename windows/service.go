@@ -184,6 +184,8 @@ type registeredService struct {
 	// TypeNumber is the registry's number of Type, HasType whether it has one.
 	TypeNumber uint32
 	HasType    bool
+	// Whole is the DOS path of ImagePath with what looks like arguments; empty if nothing does.
+	Whole string
 	// Refused is set if the key, or its type, could not be read: only the name is known, not even whether it is a
 	// driver.
 	Refused bool
@@ -315,6 +317,7 @@ func readService(k *registry.Key, name string, p ntPaths) (registeredService, bo
 	}
 	ip, err := p.resolveImagePath(s.Name, raw)
 	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile = ip.Raw, ip.Rule, ip.Marks, ip.Path
+	s.Whole = ip.Whole
 	if err != nil {
 		s.problem("path", err)
 	}
