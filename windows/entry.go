@@ -87,6 +87,8 @@ var (
 		"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
 	errOtherCatalog = errors.New("no signature that was found fits; " +
 		"whether another catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+	errNoBetter = errors.New("no signature that was found leads to a key that is known; " +
+		"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
 	errTruncated error = &sentinel.Error{Before: "it ends before what its headers name: the file is not whole",
 		Cause: fact.ErrMalformed}
 )
@@ -99,7 +101,8 @@ func (e *entry) fileAbsent() bool {
 }
 
 // setFile adds what the image's file says, and lets go of its bytes. If no signature was found, the file counts as
-// unsigned only if the verifier's catalogs are complete; and only then does one that does not fit say that none fits.
+// unsigned only if the verifier's catalogs are complete; and only then does one that does not fit, or that no key
+// vouches for, say that there is no better one.
 func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
 	if e.truncated = f.PE.Truncated(); e.truncated {
@@ -111,12 +114,18 @@ func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	e.looked = e.looked || v != nil
 	e.catalogsUnread = v != nil && !v.Complete()
 	best, found := authenticode.Best(f.Signatures)
-	if !e.catalogsUnread || found && best.Status != fact.SignatureInvalid {
+	var err error
+	switch {
+	case !e.catalogsUnread:
 		return
-	}
-	err := errOtherCatalog
-	if !found {
+	case !found:
 		d.Signatures, err = nil, errNoCatalog
+	case best.Status == fact.SignatureInvalid:
+		err = errOtherCatalog
+	case best.Status == fact.SignatureUntrusted:
+		err = errNoBetter
+	default:
+		return
 	}
 	e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "signature", err))
 }

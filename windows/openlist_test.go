@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
@@ -191,3 +192,66 @@ func TestTwinsOfWhatIsOpen(t *testing.T) {
 }
 
 const policyTestID = "11111111-1111-1111-1111-111111111111"
+
+// The switch of the list that comes with Windows counts from the next boot: what the list denies is blocked then, and
+// until then only where the hypervisor checks code.
+func TestSwitchOfBuiltInList(t *testing.T) {
+	p := &siPolicy{}
+	rule := &policyRule{id: "R", fields: []ruleField{{"FileName", "OriginalFilename", "x.sys"}}}
+	rule.refer(groupProduct)
+	p.files = []*policyRule{rule}
+	lists := []systemList{{BlockList: &BlockList{Name: "L", policy: p}, file: "F", builtIn: true}}
+	for name, tt := range map[string]struct {
+		hvci, wanted, list string
+		now, next          fact.VerdictOutcome
+	}{
+		"on":             {"no", "0", "1", fact.VerdictUnknown, fact.VerdictBlocked},
+		"off":            {"no", "0", "0", fact.VerdictUnknown, fact.VerdictLoadable},
+		"not set":        {"no", "0", "", fact.VerdictUnknown, fact.VerdictUnknown},
+		"the hypervisor": {"yes", "1", "0", fact.VerdictBlocked, fact.VerdictBlocked},
+	} {
+		c := &checker{registry: true, folders: true, inventory: &inventory{}, lists: lists,
+			policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyCodeIntegrity, Value: "enabled"},
+				{Name: PolicyDebugger, Value: "no"}, {Name: PolicyHVCI, Value: tt.hvci},
+				{Name: PolicyHVCIConfig, Value: tt.wanted}, {Name: PolicyBlockList, Value: tt.list}}}}
+		e := &entry{Key: "x.sys", Name: "x.sys", Path: `C:\x.sys`, Driver: &Driver{PE: &pe.File{},
+			Version: versionOf("x.sys", "1.0.0.0"), Signatures: []authenticode.Signature{},
+			Services: []Service{{Name: "x", Start: "demand"}}}}
+		v := c.verdict(e)
+		if v.Now.Outcome != tt.now || v.NextBoot.Outcome != tt.next {
+			t.Errorf("%s: now %+v, then %+v", name, v.Now, v.NextBoot)
+		}
+		if tt.list != "" && tt.now == fact.VerdictUnknown && !strings.Contains(v.Now.Because.Text, "next boot") {
+			t.Errorf("%s: because %s", name, v.Now.Because.Text)
+		}
+		if len(v.Remedies) > 1 {
+			t.Errorf("%s: %+v", name, v.Remedies)
+		}
+	}
+}
+
+// Where catalogs were not read, a signature that does not fit, or that no key vouches for, is not known to be the best.
+func TestBetterByCatalog(t *testing.T) {
+	for status, want := range map[fact.SignatureStatus]error{"": errNoCatalog, fact.SignatureValid: nil,
+		fact.SignatureUntrusted: errNoBetter, fact.SignatureInvalid: errOtherCatalog, fact.SignatureUnchecked: nil} {
+		p, err := pe.Parse(petest.Sample().Build(), new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &File{PE: p}
+		if status != "" {
+			f.Signatures = []authenticode.Signature{{Status: status}}
+		}
+		e := newEntry("x.sys", "x.sys", `C:\x.sys`)
+		e.setFile(f, new(authenticode.Verifier))
+		said := ""
+		for _, p := range e.Problems {
+			if p.Field == "signature" {
+				said = p.Text
+			}
+		}
+		if want == nil && said != "" || want != nil && said != want.Error() {
+			t.Errorf("%s: %q", status, said)
+		}
+	}
+}

@@ -232,7 +232,8 @@ type setting struct {
 
 var settings = [...]setting{
 	{PolicyBlockList, CIConfigKey, "VulnerableDriverBlocklistEnable",
-		"Microsoft's block list is wanted (from the next boot)", "Microsoft's block list is switched off"},
+		"Microsoft's block list is wanted (from the next boot)",
+		"Microsoft's block list is switched off (from the next boot), unless the hypervisor checks code"},
 	{PolicyHVCIConfig, HVCIKey, "Enabled", "wanted from the next boot", "switched off"},
 	{PolicySecureConfig, SecureBootKey, "UEFISecureBootEnabled", "the firmware checked this boot", ""},
 }

@@ -340,6 +340,9 @@ func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact
 		return fact.UnsureOf(because("; code integrity is not known to be on, or a debugger may overrule it"))
 	case l.doubt != "":
 		return fact.UnsureOf(because(l.doubt))
+	case on == "" && c.now && c.setting(PolicyBlockList) != "":
+		return fact.UnsureOf(because("; the switch of the list that comes with Windows counts from the next boot, " +
+			"and how it was at this one is not known"))
 	case on == "":
 		return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
 	case l.policy != nil && l.policy.failing:
@@ -370,10 +373,15 @@ func (c *checker) testGroup(m *BlockMatch, because func(string) fact.Reason) fac
 
 // builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor
 // takes it, and so does the switch in the registry, whose default differs between versions. That the hypervisor's is
-// wanted does not mean that it runs: firmware or a driver may keep it from starting.
+// wanted does not mean that it runs: firmware or a driver may keep it from starting. The switch counts from the next
+// boot on: whether this one began with it is not known.
 func (c *checker) builtInList() fact.Tri {
 	hvci, wanted := c.setting(PolicyHVCI), c.setting(PolicyHVCIConfig)
 	switch {
+	case c.now && hvci == "yes":
+		return fact.Yes
+	case c.now:
+		return ""
 	case hvci == "yes", c.setting(PolicyBlockList) == "1":
 		return fact.Yes
 	case c.setting(PolicyBlockList) != "0", wanted == "1":

@@ -20,6 +20,7 @@ type checker struct {
 	query     string
 	release   string
 	image     bool
+	now       bool // what holds until the next boot is asked, not what holds from then on
 	policy    *fact.Policy
 	inventory *inventory
 	registry  bool // it was read whole
@@ -58,6 +59,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 		Query: c.query, Release: c.release, Module: idOf(e.Key), Problems: slices.Concat(c.problems, e.Problems),
 	}
 	c.remedies, c.triggers = nil, nil
+	atOnce := c.waysNow(e)
 	file := c.file(e)
 	boot, demand := c.services(e, file)
 	arrives := c.arrival(e, file)
@@ -71,8 +73,11 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 		v.Reasons = append(v.Reasons, arrives.Because())
 	}
 	device, anew := way{WayArrival, arrives}, way{WayNewService, c.anew(e, file)}
+	if atOnce == nil {
+		atOnce = []way{{WayService, demand}, device, anew}
+	}
 	var now, next fact.Reason
-	v.Now, now = prospect(way{WayService, demand}, device, anew)
+	v.Now, now = prospect(atOnce...)
 	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, device, anew)
 	if e.fileAbsent() && arrives.Blocked() == fact.Yes {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
@@ -86,6 +91,22 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	}
 	v.LeadBy(now, next)
 	return v
+}
+
+// waysNow returns the ways that are open until the next boot; nil if they are those of the next boot: only of the list
+// that comes with Windows it is not known whether its switch holds already.
+func (c *checker) waysNow(e *entry) []way {
+	ofWindows := slices.ContainsFunc(c.lists, func(l systemList) bool { return l.builtIn }) ||
+		slices.ContainsFunc(c.unreadLists, func(l unreadList) bool { return l.builtIn })
+	if c.image || !ofWindows {
+		return nil
+	}
+	c.now = true
+	file := c.file(e)
+	_, demand := c.services(e, file)
+	ways := []way{{WayService, demand}, {WayArrival, c.arrival(e, file)}, {WayNewService, c.anew(e, file)}}
+	c.now, c.remedies, c.triggers = false, nil, nil
+	return ways
 }
 
 // word returns Windows' own term for the state of a driver that is not loaded.

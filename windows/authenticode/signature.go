@@ -466,15 +466,16 @@ func (s *Signature) Common() fact.Signature {
 	return c
 }
 
-// statusRank orders the statuses of a file with several signatures; the highest describes the file best. An invalid
-// signature is above a missing one, because it matters more.
+// statusRank orders the statuses of a file with several signatures; the highest describes the file best. What was not
+// judged is above what is trusted by no key, because it may be valid; an invalid signature is above a missing one,
+// because it matters more.
 func statusRank(s fact.SignatureStatus) int {
 	switch s {
 	case fact.SignatureValid:
 		return 5
-	case fact.SignatureUntrusted:
-		return 4
 	case fact.SignatureUnchecked:
+		return 4
+	case fact.SignatureUntrusted:
 		return 3
 	case fact.SignatureInvalid:
 		return 2
