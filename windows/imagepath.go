@@ -36,8 +36,8 @@ type imagePath struct {
 	Path  string   // the DOS path; empty if it could not be determined
 	Rule  string   // the rule used
 	Marks []string // what was put right first
-	// Whole is the DOS path with what looks like arguments, if something does: the kernel knows none, and takes the file
-	// of that name if there is one.
+	// Whole is the DOS path with what looks like arguments, if something does: the kernel knows none, and takes the
+	// file of that name if there is one.
 	Whole string
 }
 

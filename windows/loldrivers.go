@@ -213,7 +213,7 @@ func (l *lolReader) sample(e *lolEntry, r lolRecord, n int) error {
 			l.note(lolError(field+"."+d.name, "no digest: %.80q", string(d.value)))
 			continue
 		}
-		usable = usable || d.value != ""
+		usable = usable || d.value != "" && d.name != lolAuthentihashMD5
 	}
 	if !usable {
 		l.note(lolError(field, "neither a digest, nor an imphash, nor an original file name with a version: "+
@@ -232,7 +232,7 @@ type lolDigest struct {
 // digests returns the digests of a sample, as the list has them.
 func (r *lolRecord) digests() []lolDigest {
 	return []lolDigest{{"MD5", r.MD5}, {"SHA1", r.SHA1}, {"SHA256", r.SHA256},
-		{"Authentihash.MD5", r.Authentihash["MD5"]}, {"Authentihash.SHA1", r.Authentihash["SHA1"]},
+		{lolAuthentihashMD5, r.Authentihash["MD5"]}, {"Authentihash.SHA1", r.Authentihash["SHA1"]},
 		{"Authentihash.SHA256", r.Authentihash["SHA256"]}, {"Authentihash", r.Authentihash[""]},
 		{lolImphash, r.Imphash}}
 }
@@ -243,7 +243,9 @@ func (r *lolRecord) comparable() bool { return r.OriginalFilename != "" && r.Fil
 const (
 	lolSampleField = "KnownVulnerableSamples"
 	lolImphash     = "Imphash"
-	lolSamples     = lolSampleField + "_" // begins the names of the CSV form's columns of samples
+	// No authentihash in MD5 is made of a file: nothing is compared with it.
+	lolAuthentihashMD5 = "Authentihash.MD5"
+	lolSamples         = lolSampleField + "_" // begins the names of the CSV form's columns of samples
 )
 
 // isLOLDriversCSV reports whether a text is LOLDrivers' list as CSV.

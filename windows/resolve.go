@@ -161,8 +161,8 @@ func (s *resolver) addKey(key *registry.Key) {
 	}
 }
 
-// addPackages completes a match of the database by the packages of its INF. One that comes with Windows may have several
-// of one name.
+// addPackages completes a match of the database by the packages of its INF. An INF that comes with Windows may have
+// several of one name.
 func (s *resolver) addPackages(m DeviceMatch, feature byte) {
 	found := false
 	for i := range s.inv.Packages {
