@@ -152,7 +152,8 @@ func TestTwinsOfWhatIsOpen(t *testing.T) {
 			`</DeniedSigners><FileRulesRef><FileRuleRef RuleID="rule 1"/>`+
 			`<FileRuleRef RuleID="rule 2"/></FileRulesRef>`),
 		"<FileRules>", "<Rules><Rule><Option>Enabled:Boot Audit on Failure</Option></Rule></Rules><FileRules>", 1)
-	text = strings.Replace(text, "<SiPolicy ", `<SiPolicy PolicyType="Supplemental Policy" `, 1)
+	byType := strings.Replace(text, "<SiPolicy ", `<SiPolicy PolicyType="Supplemental Policy" `, 1)
+	byID := strings.Replace(text, "<Rules>", "<BasePolicyID>{1}</BasePolicyID><PolicyID>{2}</PolicyID><Rules>", 1)
 	anyOf := func(name string) sipolicy.FileRule {
 		return sipolicy.FileRule{Kind: sipolicy.Deny, FileName: name, Minimum: sipolicy.AnyVersion}
 	}
@@ -167,7 +168,8 @@ func TestTwinsOfWhatIsOpen(t *testing.T) {
 		Scenarios: kernelScenario(sipolicy.Group{Rules: []int{1, 2},
 			Allowed: []sipolicy.SignerRef{{Signer: 2, Except: []int{3}}},
 			Denied:  []sipolicy.SignerRef{{Signer: 0}, {Signer: 1}}})}
-	for form, raw := range map[string][]byte{"XML": []byte(text), "compiled": policytest.Compile(p)} {
+	for form, raw := range map[string][]byte{"XML": []byte(byType), "XML by id": []byte(byID),
+		"compiled": policytest.Compile(p)} {
 		var r fact.Report
 		l, err := ParseBlockList(raw, &r)
 		if err != nil || len(r.Problems) != 1 || r.Problems[0].Subject != "signer 1" {
@@ -177,10 +179,10 @@ func TestTwinsOfWhatIsOpen(t *testing.T) {
 			t.Errorf("%s: %+v", form, l.policy)
 		}
 		for _, c := range []struct{ file, version, want string }{
-			{"any.sys", "9.0.0.0", "signer 0 signer strong tbsHash OriginalFilename"},
-			{"x.sys", "2.0.0.0", "rule 1 file strong OriginalFilename fileVersion"}, {"x.sys", "3.0.0.1", ""},
-			{"app.sys", "1.0.0.0", "rule 2 file weak OriginalFilename apps"},
-			{"except.sys", "1.0.0.0", "rule 3 file weak OriginalFilename anySigner"},
+			{"any.sys", "9.0.0.0", "signer 0 signer weak tbsHash OriginalFilename supplement"},
+			{"x.sys", "2.0.0.0", "rule 1 file weak OriginalFilename fileVersion supplement"}, {"x.sys", "3.0.0.1", ""},
+			{"app.sys", "1.0.0.0", "rule 2 file weak OriginalFilename apps supplement"},
+			{"except.sys", "1.0.0.0", "rule 3 file weak OriginalFilename anySigner supplement"},
 		} {
 			got := describe(l.Match(BlockEvidence{Version: versionOf(c.file, c.version),
 				Signatures: signedBy("x", "", fact.Yes)}))
@@ -252,6 +254,24 @@ func TestBetterByCatalog(t *testing.T) {
 		}
 		if want == nil && said != "" || want != nil && said != want.Error() {
 			t.Errorf("%s: %q", status, said)
+		}
+	}
+}
+
+// What `policy` says of a policy is what `check` makes of it: a supplement, and audit after a failed boot.
+func TestPolicyEffect(t *testing.T) {
+	base := strings.Replace(policyTestID, "1", "2", 1)
+	for says, p := range map[string]sipolicy.Policy{
+		"denies by 1 rule(s)":                      {ID: policyTestID, BaseID: policyTestID},
+		"supplements {" + base + "} and so can":    {ID: policyTestID, BaseID: base},
+		"only reports once a driver that the boot": {Options: sipolicy.OptionBootAudit},
+	} {
+		p.Format = 7
+		p.Rules = []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "x.sys", Minimum: sipolicy.AnyVersion}}
+		p.Scenarios = kernelScenario(sipolicy.Group{Rules: []int{0}})
+		text, err := policyPath{}.effect(policytest.Compile(&p), nil)
+		if err != nil || !strings.Contains(text, says) || strings.Contains(text, "so can") != (p.BaseID == base) {
+			t.Errorf("%q, %v; want %q", text, err, says)
 		}
 	}
 }

@@ -320,6 +320,12 @@ func (f policyPath) effect(raw []byte, item *fact.Item) (string, error) {
 	if p.Audit() {
 		text += ", only reports"
 	}
+	if l.policy.extends {
+		text += fmt.Sprintf(", supplements {%s} and so can only allow", p.BaseID)
+	}
+	if l.policy.failing {
+		text += ", only reports once a driver that the boot needs is refused"
+	}
 	if p.Unread > 0 {
 		text += fmt.Sprintf(", format %d with %d bytes that are not read", p.Format, p.Unread)
 	}

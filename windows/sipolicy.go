@@ -40,6 +40,7 @@ const (
 	factBeside = "besideSignature"
 	// The signer is that of a catalog that lists the driver as if it were any file.
 	factUncounted = "uncountedCatalog"
+	factAddition  = "supplement" // the policy supplements another one
 	factApps      = "apps"       // the rule is for what certain apps load
 	factAnySigner = "anySigner"  // the rule counts for what a signer signed, and whether it signed this is not known
 	factNoVersion = "anyVersion" // the rule names versions, and the resource has no number of one
@@ -53,6 +54,7 @@ var doubts = [...]struct{ fact, because string }{
 	{factBeside, "data lies beside the signature, and whether Windows takes such a signature is not known"},
 	{factUncounted, "the kernel does not look up a catalog by the digest of an image's bytes"},
 	{factSignTime, "no timestamp proves when it was signed"},
+	{factAddition, "the policy supplements another one, and such a policy can only allow"},
 	{factApps, "the rule is for certain apps, and whether it counts for drivers is not known"},
 	{factAnySigner, "the rule counts for what some signer signed, and whether that one signed the driver is not known"},
 	{factNoVersion, "the rule is for certain versions, and the file's version resource has no number"},
@@ -120,6 +122,10 @@ var resourceFields = [...]struct{ attr, resource string }{
 }
 
 func (p *siPolicy) result(list, id, name, kind string, g policyGroup, evidence ...fact.Evidence) BlockMatch {
+	if p.extends {
+		evidence = append(slices.Clip(evidence), fact.Evidence{Fact: factAddition, Value: "can only allow",
+			Source: sourceBlockList})
+	}
 	m := BlockMatch{
 		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong,
 		Evidence: append([]fact.Evidence{}, evidence...),
@@ -302,7 +308,7 @@ func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, boo
 		case !ok && !denies:
 			return nil, false
 		case !ok:
-			ev = append(ev, fact.Evidence{Fact: factNoVersion, Value: v.File, Source: SourceFile})
+			ev = append(ev, fact.Evidence{Fact: factNoVersion, Value: "no number", Source: SourceFile})
 		case lowest != nil && have.less(*lowest) || highest != nil && highest.less(have):
 			return nil, false
 		default:
@@ -317,7 +323,7 @@ func (r *policyRule) forApps() []fact.Evidence {
 	if !r.apps {
 		return nil
 	}
-	return []fact.Evidence{{Fact: factApps, Source: SourceFile}}
+	return []fact.Evidence{{Fact: factApps, Value: "certain ones", Source: sourceBlockList}}
 }
 
 // bounds returns the lowest and the highest version that the rule covers; nil is no bound. What denies and has a

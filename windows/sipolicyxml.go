@@ -36,6 +36,7 @@ type policyParser struct {
 	path     []string
 	signer   *policySigner
 	setting  [2]string
+	ids      [2]string // the policy's own and that of the policy that it supplements
 	rules    int
 	// The scenarios with their references, which are followed when all is read, because they may precede their target.
 	scenarios []policyScenario
@@ -229,6 +230,10 @@ func (p *policyParser) text(s string) {
 	switch p.path[len(p.path)-1] {
 	case "VersionEx":
 		p.list.Version = s
+	case "PolicyID":
+		p.ids[0] = s
+	case "BasePolicyID":
+		p.ids[1] = s
 	case "Option":
 		if strings.EqualFold(s, "Enabled:Audit Mode") {
 			p.policy.audit = true
@@ -353,6 +358,9 @@ func ekuOfPolicy(s string) string {
 // finish sorts the rules that were read.
 func (p *policyParser) finish() {
 	p.follow()
+	if p.ids[1] != "" && !strings.EqualFold(p.ids[0], p.ids[1]) {
+		p.policy.extends = true
+	}
 	n := 0
 	for _, r := range p.byID {
 		if r.kind != "Deny" {

@@ -315,8 +315,6 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return fact.Passes(because("; the policy does not refer to the rule"))
 	case m.Group != "":
 		return c.testGroup(m, because)
-	case l.policy != nil && l.policy.extends:
-		return fact.UnsureOf(because("; the policy supplements another one, and such a policy can only allow"))
 	case l.policy != nil && l.policy.unread > 0 && m.bySigner():
 		return fact.UnsureOf(because("; its format is newer than what is known, and may make exceptions of a signer"))
 	case doubtOf(m.Evidence) != "":
