@@ -15,27 +15,43 @@ func (e *Exception) expired(today time.Time) bool {
 	return err != nil || today.IsZero() || !today.UTC().Before(day.AddDate(0, 0, 1))
 }
 
-// covers reports whether an exception is about a row of a machine of that system, which says how names are compared. A
-// row about no one subject is covered only by an exception for the whole rule.
-func (e *Exception) covers(os lkm.OS, row *Row) bool {
-	return match([]string{e.Rule}, row.Rule) && (e.Host == "" || match([]string{e.Host}, row.Target)) &&
-		(e.Subject == "" || row.Subject != "" && e.names(os, row.Subject))
+// A cover is what an exception is about, in a form that costs little for each row.
+type cover struct {
+	rule, subject, host *matcher // nil for every one
+	bare                string   // the subject without its file's suffix, if it is a plain name
 }
 
-// names reports whether the exception's subject is that of a row.
-func (e *Exception) names(os lkm.OS, subject string) bool {
+// cover returns what the exception is about on machines of a system, which says how names are compared.
+func (e *Exception) cover(os lkm.OS) *cover {
 	fold := func(name string) string { return foldFor(os, name) }
-	if name, ok := plain(fold(e.Subject)); ok && bareFor(os, name) == fold(subject) {
-		return true
+	c := &cover{rule: newMatcher([]string{e.Rule}, nil)}
+	if e.Host != "" {
+		c.host = newMatcher([]string{e.Host}, nil)
 	}
-	return matchName(os, newMatcher([]string{e.Subject}, fold), subject, Allow)
+	if e.Subject != "" {
+		c.subject = newMatcher([]string{e.Subject}, fold)
+		name, _ := plain(fold(e.Subject))
+		c.bare = bareFor(os, name)
+	}
+	return c
+}
+
+// covers reports whether the exception is about a row. A row about no one subject is covered only by an exception for
+// the whole rule.
+func (c *cover) covers(os lkm.OS, row *Row) bool {
+	if !c.rule.match(row.Rule) || c.host != nil && !c.host.match(row.Target) {
+		return false
+	}
+	return c.subject == nil || row.Subject != "" &&
+		(c.bare == foldFor(os, row.Subject) || matchName(os, c.subject, row.Subject, Allow))
 }
 
 // An exceptionIndex finds the exceptions that may be about a row without a look at all of them.
 type exceptionIndex struct {
-	os   lkm.OS // of the machines
-	list []Exception
-	at   map[exceptionKey][]int // in order
+	os     lkm.OS // of the machines
+	list   []Exception
+	covers []*cover               // of each
+	at     map[exceptionKey][]int // in order
 }
 
 // An exceptionKey is what an exception is about, by plain names; empty where it has none or a pattern.
@@ -50,6 +66,7 @@ func newExceptionIndex(os lkm.OS, list []Exception) *exceptionIndex {
 	for i := range list {
 		key := exceptionKey{name(list[i].Rule), x.subject(name(list[i].Subject)), name(list[i].Host)}
 		x.at[key] = append(x.at[key], i)
+		x.covers = append(x.covers, list[i].cover(os))
 	}
 	return x
 }
@@ -80,10 +97,10 @@ func (x *exceptionIndex) excuse(rows []Row, today time.Time, used map[Exception]
 			continue
 		}
 		for _, j := range x.about(row) {
-			e := &x.list[j]
-			if !e.covers(x.os, row) {
+			if !x.covers[j].covers(x.os, row) {
 				continue
 			}
+			e := &x.list[j]
 			used[*e] = true
 			row.Exception, row.Expired = e, e.expired(today)
 			if !row.Expired {
@@ -100,8 +117,12 @@ func stale(exceptions []Exception, targets []TargetInfo, today time.Time, used m
 	var rows []Row
 	for i := range exceptions {
 		e := &exceptions[i]
-		here := func(t TargetInfo) bool { return match([]string{e.Host}, t.Name) }
-		if used[*e] || !e.expired(today) || e.Host != "" && !slices.ContainsFunc(targets, here) {
+		if used[*e] || !e.expired(today) {
+			continue
+		}
+		hosts := newMatcher([]string{e.Host}, nil)
+		here := func(t TargetInfo) bool { return hosts.match(t.Name) }
+		if e.Host != "" && !slices.ContainsFunc(targets, here) {
 			continue
 		}
 		used[*e] = true

@@ -32,7 +32,7 @@ func (m *machine) each(ctx context.Context, r *Rule, scope lkm.Scope) {
 	case BlockListed:
 		missing = errors.Join(missing, m.blockList(snap))
 	}
-	patterns := newMatcher(r.Modules, m.fold)
+	patterns := m.patterns(r)
 	failed := false
 	var undecided []string
 	why := ""
@@ -65,6 +65,17 @@ func (m *machine) each(ctx context.Context, r *Rule, scope lkm.Scope) {
 	}
 }
 
+// patterns returns what a rule compares modules with: names, signers or taints.
+func (m *machine) patterns(r *Rule) *matcher {
+	switch r.Kind {
+	case UnknownSigner:
+		return newMatcher(r.Signers, nil)
+	case Tainted:
+		return newMatcher(r.Taints, nil)
+	}
+	return newMatcher(r.Modules, m.fold)
+}
+
 // undecidedText says of how many modules the answer is not known.
 func undecidedText(n, all int, why string, names []string) string {
 	const most = 5
@@ -87,9 +98,9 @@ func (m *machine) module(r *Rule, patterns *matcher, mod *lkm.Module) Row {
 	case Unsigned:
 		return unsigned(mod)
 	case UnknownSigner:
-		return unknownSigner(r, mod)
+		return unknownSigner(r, patterns, mod)
 	case Tainted:
-		return tainted(r, mod)
+		return tainted(r, patterns, mod)
 	case DiskMemory:
 		return diskMemory(mod)
 	case BlockListed:
@@ -148,11 +159,11 @@ func unsigned(mod *lkm.Module) Row {
 	return Row{Status: Pass} // unchecked, untrusted, valid: there is one
 }
 
-func unknownSigner(r *Rule, mod *lkm.Module) Row {
+func unknownSigner(r *Rule, signers *matcher, mod *lkm.Module) Row {
 	s := &mod.Signature
 	switch s.Status {
 	case fact.SignatureValid:
-		known := len(r.Signers) == 0 || match(r.Signers, s.Signer)
+		known := len(r.Signers) == 0 || signers.match(s.Signer)
 		return failIf(!known, string(s.Status), fmt.Sprintf("signed by %q", s.Signer))
 	case fact.SignatureUntrusted:
 		return failIf(true, string(s.Status), fmt.Sprintf("signed by %q, whom no key vouches for", s.Signer))
@@ -167,7 +178,7 @@ func unknownSigner(r *Rule, mod *lkm.Module) Row {
 	return unknownRow(mod, "signature", "who signed it is not verified")
 }
 
-func tainted(r *Rule, mod *lkm.Module) Row {
+func tainted(r *Rule, taints *matcher, mod *lkm.Module) Row {
 	if mod.Linux == nil {
 		return Row{Status: Unknown, Because: "only Linux has taints"}
 	}
@@ -176,7 +187,7 @@ func tainted(r *Rule, mod *lkm.Module) Row {
 	}
 	var letters []string
 	for _, t := range mod.Linux.Taints {
-		if len(r.Taints) == 0 || match(r.Taints, t) {
+		if len(r.Taints) == 0 || taints.match(t) {
 			letters = append(letters, t)
 		}
 	}

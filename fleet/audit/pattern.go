@@ -52,9 +52,6 @@ func (m *matcher) match(text string) bool {
 	})
 }
 
-// match reports whether a text matches one of a few patterns.
-func match(patterns []string, text string) bool { return newMatcher(patterns, nil).match(text) }
-
 // flat replaces slashes: unlike in paths, * matches / too.
 func flat(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
 

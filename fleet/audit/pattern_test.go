@@ -50,13 +50,13 @@ func TestExceptionIndex(t *testing.T) {
 		{Rule: "other", Subject: "module_17", Target: "module_3"}, {Rule: "module_3", Target: "module_3"}} {
 		var want, got []int
 		for i := range list {
-			if list[i].covers(fact.Linux, &row) {
+			if x.covers[i].covers(fact.Linux, &row) {
 				want = append(want, i)
 			}
 		}
 		about := x.about(&row)
 		for _, i := range about {
-			if list[i].covers(fact.Linux, &row) {
+			if x.covers[i].covers(fact.Linux, &row) {
 				got = append(got, i)
 			}
 		}
@@ -97,5 +97,14 @@ func TestExceptionNames(t *testing.T) {
 		if rows[0].Status != c.want {
 			t.Errorf("%s of %s on %s: %s", c.subject, c.module, c.os, rows[0].Status)
 		}
+	}
+}
+
+// An exception with patterns is compared with thousands of rows, and takes no memory for each.
+func TestCoverAllocatesNothing(t *testing.T) {
+	c := (&Exception{Rule: "a*", Subject: "mod*", Host: "web*"}).cover(fact.Windows)
+	row := &Row{Rule: "all", Subject: "other.sys", Target: "web1"}
+	if n := testing.AllocsPerRun(100, func() { c.covers(fact.Windows, row) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
