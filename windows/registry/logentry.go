@@ -107,7 +107,7 @@ func (r *replay) entry(b []byte, sequence uint32) ([]byte, error) {
 	if !validSize(bins) {
 		return nil, fmt.Errorf("%w: an entry of a hive of %d bytes", fact.ErrTooLarge, bins)
 	}
-	return b[:size], nil
+	return b[:size:size], nil
 }
 
 // entryPages adds the pages of an entry. Its hashes are right, so that a page which is nowhere is an error.

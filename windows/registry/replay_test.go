@@ -96,31 +96,36 @@ func newCases() map[string]replayCase {
 	blank := hivetest.Log(old, 12)
 	end := sectorSize + len(a[sectorSize:])/2 // of A's first entry
 	large := state(2, 5)
+	pages := hivetest.Log(large, 10, hivetest.Entry{Sequence: 10, Bins: uint32(len(large) - hiveBins),
+		Pages: []hivetest.Page{{At: binSize, Data: large[hiveBins+binSize : hiveBins+2*binSize]}}})
 	const last = 1<<32 - 1
 	gap := forged(one, map[int]uint32{16: 1 << 20, 40: 1 << 16})
 	shrunk := hivetest.Change(11, large, s[3])
 	return map[string]replayCase{
-		"one entry":              {hive, one, nil, 2, ""},
-		"one log":                {hive, nil, a, 3, ""},
-		"two logs":               {hive, a, b, 5, ""},
-		"two logs, the other":    {hive, b, a, 5, ""},
-		"an unused log":          {hive, a, make([]byte, 1<<16), 3, ""},
-		"one written back":       {dirty(s[3], 12), a, b, 5, ""},
-		"both written back":      {dirty(s[5], 20), a, b, 0, "has all before 20"},
-		"written back in part":   {dirty(s[3], 4), a, b, 5, ""},
-		"one of two is missing":  {dirty(s[3], 4), b, nil, 0, "from 4 on are missing"},
-		"a hole":                 {hive, a, hivetest.Log(old, 13, steps(13, s[3:]...)...), 0, "ends at 11"},
-		"both at once":           {hive, a, a, 0, "begins at change 10"},
-		"torn last entry":        {hive, damage(a, len(a)-100, "x"), nil, 2, ""},
-		"torn, with more":        {hive, damage(a, len(a)-100, "x"), b, 0, "ends at 10"},
-		"torn first entry":       {hive, damage(a, sectorSize+100, "x"), nil, 0, "first entry is damaged"},
-		"torn header":            {hive, damage(a, sectorSize+9, "x"), nil, 0, "first entry is damaged"},
-		"torn in the second":     {hive, a, damage(b, sectorSize+100, "x"), 3, ""},
-		"nothing in the second":  {hive, a, append(blank, 0), 3, ""},
-		"cut off":                {hive, a[:len(a)-1], nil, 2, ""},
-		"older ones behind":      {hive, append(bytes.Clone(one), a[sectorSize:end]...), nil, 2, ""},
-		"another number":         {hive, hivetest.Log(old, 10, steps(11, s[1:4]...)...), nil, 0, "is damaged"},
-		"numbers begin again":    {dirty(s[1], last), hivetest.Log(old, last, steps(last, s[1:4]...)...), nil, 3, ""},
+		"one entry":             {hive, one, nil, 2, ""},
+		"one log":               {hive, nil, a, 3, ""},
+		"two logs":              {hive, a, b, 5, ""},
+		"two logs, the other":   {hive, b, a, 5, ""},
+		"an unused log":         {hive, a, make([]byte, 1<<16), 3, ""},
+		"one written back":      {dirty(s[3], 12), a, b, 5, ""},
+		"both written back":     {dirty(s[5], 20), a, b, 0, "has all before 20"},
+		"an old one, a hole":    {dirty(s[3], 12), hivetest.Log(old, 5, steps(5, s[:3]...)...), b, 5, ""},
+		"written back in part":  {dirty(s[3], 4), a, b, 5, ""},
+		"one of two is missing": {dirty(s[3], 4), b, nil, 0, "from 4 on are missing"},
+		"a hole":                {hive, a, hivetest.Log(old, 13, steps(13, s[3:]...)...), 0, "ends at 11"},
+		"both at once":          {hive, a, a, 0, "begins at change 10"},
+		"torn last entry":       {hive, damage(a, len(a)-100, "x"), nil, 2, ""},
+		"torn, with more":       {hive, damage(a, len(a)-100, "x"), b, 0, "ends at 10"},
+		"torn first entry":      {hive, damage(a, sectorSize+100, "x"), nil, 0, "first entry is damaged"},
+		"torn header":           {hive, damage(a, sectorSize+9, "x"), nil, 0, "first entry is damaged"},
+		"torn in the second":    {hive, a, damage(b, sectorSize+100, "x"), 3, ""},
+		"nothing in the second": {hive, a, append(blank, 0), 3, ""},
+		"cut off":               {hive, a[:len(a)-1], nil, 2, ""},
+		"older ones behind":     {hive, append(bytes.Clone(one), a[sectorSize:end]...), nil, 2, ""},
+		"another number":        {hive, hivetest.Log(old, 10, steps(11, s[1:4]...)...), nil, 0, "is damaged"},
+		"numbers begin again":   {dirty(s[1], last), hivetest.Log(old, last, steps(last, s[1:4]...)...), nil, 3, ""},
+		"numbers, two logs": {dirty(s[1], last), hivetest.Log(old, 0, steps(0, s[2:]...)...),
+			hivetest.Log(old, last, steps(last, s[1:3]...)...), 5, ""},
 		"it grows":               {hive, hivetest.Log(old, 10, steps(10, old, large)...), nil, 2, ""},
 		"it shrinks":             {hive, hivetest.Log(old, 10, append(steps(10, old, large), shrunk)...), nil, 3, ""},
 		"no pages":               {hive, forged(a, map[int]uint32{20: 0}), nil, 0, "0 pages"},
@@ -129,12 +134,18 @@ func newCases() map[string]replayCase {
 		"a page of too much":     {hive, forged(a, map[int]uint32{44: 1 << 31}), nil, 0, "a page"},
 		"a page beyond":          {hive, forged(a, map[int]uint32{40: 1 << 20}), nil, 0, "a page"},
 		"a page at odds":         {hive, forged(a, map[int]uint32{40: 8}), nil, 0, "a page"},
+		"a page at odds of two":  {dirty(large, 10), forged(pages, map[int]uint32{40: 8}), nil, 0, "a page"},
+		"a page of two":          {dirty(large, 10), forged(pages, map[int]uint32{44: 2 * binSize}), nil, 0, "a page"},
+		"a page behind the bins": {dirty(large, 10), forged(pages, map[int]uint32{16: binSize}), nil, 0, "a page"},
 		"a larger hive":          {hive, forged(a, map[int]uint32{16: 1 << 20}), nil, 3, ""},
 		"the last is larger":     {hive, forged(one, map[int]uint32{16: 1 << 20}), nil, 0, "lacks some of its"},
 		"a page after a gap":     {hive, gap, nil, 0, "beyond the hive's end"},
 		"a hive of gigabytes":    {hive, forged(one, map[int]uint32{16: 1 << 30}), nil, 0, "too large"},
 		"bins of odd sizes":      {hive, forged(a, map[int]uint32{16: 5000}), nil, 0, "is damaged"},
 		"no bin":                 {hive, spoiled(old, "xbin"), nil, 0, "no valid bin"},
+		"a bin of another place": {hive, spoiled(old, "hbin\x00\x10"), nil, 0, "no valid bin"},
+		"a bin beyond the end":   {hive, spoiled(old, "hbin\x00\x00\x00\x00\x00\x20"), nil, 0, "no valid bin"},
+		"no bin after others":    {hive, spoiled(old, "xbin", steps(10, s[1:4]...)...), nil, 0, "no valid bin"},
 		"no root":                {hive, spoiled(old, ""), nil, 0, "no key"},
 		"another root":           {hive, reseal(a, 36, 64), nil, 0, "root key"},
 		"another version":        {hive, reseal(a, 24, 3), nil, 0, "1.3"},
@@ -151,13 +162,14 @@ func newCases() map[string]replayCase {
 	}
 }
 
-// spoiled is a log that leaves a hive with another first bin; an empty mark is one without cells.
-func spoiled(hive []byte, mark string) []byte {
+// spoiled is a log that leaves a hive with another first bin; an empty mark is one without cells. Other entries may
+// come before.
+func spoiled(hive []byte, mark string, entries ...hivetest.Entry) []byte {
 	bad := bytes.Clone(hive)
 	if copy(bad[hiveBins:], mark); mark == "" {
 		clear(bad[hiveBins+binHeader:])
 	}
-	return hivetest.Log(hive, 10, hivetest.Change(10, hive, bad))
+	return hivetest.Log(hive, 10, append(entries, hivetest.Change(10+uint32(len(entries)), hive, bad))...)
 }
 
 // reseal is a log with another word in its base block.
@@ -262,24 +274,43 @@ func TestDirtyHeader(t *testing.T) {
 	}
 }
 
+// What a replay takes counts: the files, its pages, what is hashed and written, and a hive that grows.
+func TestReplayCost(t *testing.T) {
+	tt := newCases()["it grows"]
+	files, end := int64(len(tt.hive)+len(tt.log1)), int64(hiveBins+6*binSize)
+	budget := fact.NewBudget(0)
+	item := budget.Item(files)
+	if _, err := Replay(tt.hive, []Log{{"LOG1", tt.log1}}, item); err != nil {
+		t.Fatal(err)
+	}
+	item.Done()
+	want := fact.Cost{Input: files, Memory: files + 6*logPageMemory + end,
+		Work: int64(len(tt.log1)-sectorSize) + 2*6*binSize + 6*keyWork}
+	if got := budget.Cost(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // What the budget refuses leaves the hive as it was.
 func TestReplayBudget(t *testing.T) {
-	for name, spend := range map[string]func(*fact.Item) error{
-		"memory": func(i *fact.Item) error { return i.Hold(i.MaxMemory() - 2*binSize - 4*sectorSize - 4*binSize) },
-		"work":   func(i *fact.Item) error { return i.Work(i.MaxWork() - 100) },
-	} {
-		tt := newCases()["two logs"]
-		if name == "memory" {
-			tt = newCases()["it grows"]
+	for name, tt := range newCases() {
+		if tt.err != "" {
+			continue
 		}
-		item := fact.NewBudget(0).Item(0)
-		if err := spend(item); err != nil {
-			t.Fatal(err)
-		}
-		before := bytes.Clone(tt.hive)
-		h, err := Replay(tt.hive, []Log{{"LOG1", tt.log1}, {"LOG2", tt.log2}}, item)
-		if h != nil || !errors.Is(err, fact.ErrTooLarge) || !bytes.Equal(before, tt.hive) {
-			t.Errorf("%s: %v", name, err)
+		for _, left := range []int64{0, 5000, 10_000, 15_000, 20_000, 25_000} {
+			item := fact.NewBudget(0).Item(0)
+			if err := errors.Join(item.Hold(item.MaxMemory()-2*left), item.Work(item.MaxWork()-left)); err != nil {
+				t.Fatal(err)
+			}
+			hive := bytes.Clone(tt.hive)
+			logs := []Log{{"LOG1", bytes.Clone(tt.log1)}, {"LOG2", bytes.Clone(tt.log2)}}
+			h, err := Replay(hive, logs, item)
+			if err == nil && left > 0 {
+				continue
+			}
+			if h != nil || !errors.Is(err, fact.ErrTooLarge) || !bytes.Equal(hive, tt.hive) {
+				t.Errorf("%s: %d left: %v", name, left, err)
+			}
 		}
 	}
 }
