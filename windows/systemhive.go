@@ -29,7 +29,9 @@ func (h systemHive) paidBy(b *fact.Budget) (systemHive, *fact.Item, error) {
 	return systemHive{h.Budgeted(item), h.name, h.dirty}, item, nil
 }
 
-// controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
+// controlSet returns the name of the control set that the next boot uses, such as ControlSet001. The loader takes that
+// of the value Default ("HKLM\SYSTEM\Select", learn.microsoft.com): one that the hive does not have, or the number
+// 0, leaves everything in it unknown.
 func (h systemHive) controlSet() (string, error) {
 	k, err := h.Key("Select")
 	if err != nil {
@@ -41,12 +43,27 @@ func (h systemHive) controlSet() (string, error) {
 			return "", err
 		}
 		for _, name := range []string{"Default", "Current"} {
-			if n, ok := key.Dword(name); ok && n > 0 && n < 1000 {
-				return fmt.Sprintf("ControlSet%03d", n), nil
+			n, ok := key.Dword(name)
+			switch {
+			case ok && n > 0 && n < 1000:
+				return h.existing(fmt.Sprintf("ControlSet%03d", n))
+			case ok:
+				return "", &fact.ParseError{Source: "hive", Field: "Select", Reason: fmt.Sprintf("%s is %d", name, n)}
 			}
 		}
 	}
 	return "", &fact.ParseError{Source: "hive", Field: "Select", Reason: "no control set is chosen"}
+}
+
+// existing returns the name of a control set that the hive has.
+func (h systemHive) existing(name string) (string, error) {
+	switch k, err := h.Key(name); {
+	case err != nil:
+		return "", err
+	case k == nil:
+		return "", &fact.ParseError{Source: "hive", Field: "Select", Reason: "the hive has no " + name}
+	}
+	return name, nil
 }
 
 // reg returns one key without its subkeys; false when it is not there. An error beside a key reports invalid values.
