@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -40,6 +41,20 @@ func realDrivers(t *testing.T, dir string) (wines int) {
 	return wines
 }
 
+// writeSoftware writes a hive whose stores of certificates bar nothing.
+func writeSoftware(t *testing.T, config string) {
+	t.Helper()
+	const root = `HKEY_LOCAL_MACHINE\SOFTWARE`
+	hive := hivetest.Of(root, []hivetest.Key{{Path: root + `\Microsoft\SystemCertificates`}})
+	err := os.MkdirAll(config, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(config, "SOFTWARE"), hive, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Real drivers are decided without a flag: those of Windows by the roots that the kernel has, Wine's as unsigned where
 // the volume has catalogs to look in, and as unknown in a folder that has none. One driver of Windows is signed by a
 // catalog that is not here.
@@ -55,6 +70,7 @@ func TestRealDriversWithoutFlags(t *testing.T) {
 			if err := os.MkdirAll(cats, 0o755); err != nil {
 				t.Fatal(err)
 			}
+			writeSoftware(t, filepath.Join(root, "Windows", "System32", "config"))
 			signed := f.sign(t, "a.cat", catalog, f.ca, nil, "-h", "sha256")
 			if err := os.WriteFile(filepath.Join(cats, "a.cat"), signed, 0o644); err != nil {
 				t.Fatal(err)

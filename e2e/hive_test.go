@@ -91,7 +91,8 @@ func TestHive(t *testing.T) {
 	lab.Tools(t, "hivexsh", "hivexml")
 	root := t.TempDir()
 	config := filepath.Join(root, "WINDOWS", "system32", "config")
-	for _, dir := range []string{config, filepath.Join(root, "WINDOWS", "system32", "drivers")} {
+	for _, dir := range []string{config, filepath.Join(root, "WINDOWS", "system32", "drivers"),
+		filepath.Join(root, "WINDOWS", "system32", "DriverStore", "FileRepository")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -184,6 +184,7 @@ func TestExitCodes(t *testing.T) {
 		{2, "not one of table", []string{"list", "--format", "xml"}},
 		{2, "--fields goes with", []string{"list", "--format", "json", "--fields", "name"}},
 		{2, "detail", []string{"list", "--detail", "everything"}},
+		{0, "", []string{"list", "--detail", "", "--tape", demo}},
 		{2, "--live goes with --root", []string{"list", "--live"}},
 		{2, "--name", []string{"list", "--name", "["}},
 		{2, "not one of loaded", []string{"list", "--state", "lodaed", "--tape", demo}},

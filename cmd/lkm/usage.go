@@ -117,10 +117,11 @@ func excluded(c *cobra.Command) (err error) {
 }
 
 // withoutValue returns an error for a flag whose value is empty, as that of a variable which is not set: without it the
-// question would be another one, of another machine. Only the prefix of facts may be empty.
+// question would be another one, of another machine. The prefix of facts may be empty, and so may the details: less is
+// read then, of the same machine.
 func withoutValue(c *cobra.Command) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
-		empty := f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "prefix" ||
+		empty := f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "prefix" && f.Name != "detail" ||
 			f.Value.Type() == "stringSlice" && f.Value.String() == "[]"
 		if empty && err == nil {
 			err = misuse(c, "--%s: its value is empty", f.Name)
