@@ -82,6 +82,7 @@ func newDriversVolume(t *testing.T, n int) *driversVolume {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	writeSoftware(t, filepath.Join(d.root, "Windows", "System32", "config"))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range n {
 		// Sizes as in System32\drivers: 100 KB in the middle, some of a megabyte.
