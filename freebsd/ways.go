@@ -263,7 +263,7 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 
 // noKernel is why nothing is known of the next boot of a root without a kernel.
 var noKernel = fact.Reason{Code: ReasonNoKernel,
-	Text: "this root has no kernel: it is a jail's, or does not boot by itself"}
+	Text: "this root has no kernel of FreeBSD or DragonFly: it is a jail's, or does not boot by itself"}
 
 // bootWays returns the ways of the boot itself, which come before rc(8) raises the securelevel.
 func (c *checker) bootWays(d *diskFile) []way {

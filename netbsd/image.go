@@ -142,6 +142,9 @@ func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, err
 	return modules, nil
 }
 
+// sourceKernelFile is what says which modules an image's kernel contains: nobody asks modctl there.
+const sourceKernelFile = "kernel"
+
 // An image is what the verdicts on an image follow from.
 type image struct {
 	disk     []Record
@@ -172,7 +175,13 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	c := judge.Case[Module]{Query: query, Image: true, Boot: i.boot}
 	var err error
 	i.builtins, err = k.imageBuiltins(ctx, r)
-	c.Add(SourceModctl, i.builtins, err, r)
+	if err == nil && !r.Whole(SourceModctl) {
+		if p, ok := r.First(SourceModctl); ok {
+			err = p
+		}
+	}
+	c.Lose(sourceKernelFile, err)
+	c.Add("", i.builtins, nil, r)
 	i.disk, err = k.installed(ctx, r)
 	c.Add(SourceModulePath, i.disk, err, r)
 	i.conf, i.lost = k.modulesConf(r)
