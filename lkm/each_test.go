@@ -3,6 +3,7 @@
 package lkm
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"testing"
@@ -42,6 +43,30 @@ func TestSnapshotEach(t *testing.T) {
 			if !slices.Equal(shown, all) || !slices.Equal(kept, want) {
 				t.Errorf("%s: shown %v of %v, kept %v, want %v", scope, shown, all, kept, want)
 			}
+		}
+	}
+}
+
+// TestOnce changes a file in a way that its state does not show: a System that is asked once reads it anew.
+func TestOnce(t *testing.T) {
+	const file = "lib/modules/6.1.0-56-amd64/kernel/nvme.ko"
+	for once, want := range map[bool]string{false: "CCCC", true: "DDDD"} {
+		m := withFiles()
+		s, err := OpenMachine(Linux, m, Options{Detail: DetailFiles, Once: once})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		for range 2 {
+			snap, err := s.SnapshotOf(context.Background(), ScopeInstalled)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = snap.Module("linux_module:nvme").Linux.Srcversion
+			m.MapFS[file].Data = bytes.ReplaceAll(m.MapFS[file].Data, []byte("CCCC"), []byte("DDDD"))
+		}
+		if got != want {
+			t.Errorf("once %v: %s, want %s", once, got, want)
 		}
 	}
 }

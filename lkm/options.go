@@ -49,7 +49,8 @@ type Options struct {
 	// Workers is how many files are read at once. 0 means 1 for what is loaded in the running kernel, and else
 	// GOMAXPROCS, at most 8.
 	Workers int
-	// Once is set for a System that is asked once: it does not keep what files said for the next call.
+	// Once is set for a System that is asked once: it does not keep what module files said for the next call, which
+	// takes memory on Linux. The answers are the same.
 	Once bool
 	// Deadline bounds one call that reads many files; if something is not read by then, its source is partial with code
 	// budget, and Installed yields an error that matches ErrBudget. With 0 only the context bounds the call.
