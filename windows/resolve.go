@@ -241,7 +241,7 @@ func firstService(f *inf, section string) string {
 // infs looks the id up in the INF file of every package of the store.
 func (s *resolver) infs() {
 	for _, dir := range s.inv.Store {
-		if s.ctx.Err() != nil {
+		if s.ctx.Err() != nil || s.cut {
 			return
 		}
 		folder := baseName(dir)
@@ -261,7 +261,7 @@ func (s *resolver) infs() {
 		}
 		for _, model := range p.models() {
 			for i, id := range model.IDs {
-				if len(s.list) == maxMatches || !s.fits(id) {
+				if !s.fits(id) {
 					continue
 				}
 				m := DeviceMatch{

@@ -4,6 +4,7 @@ package windows_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,23 @@ func matches(t *testing.T, m *fakewindows.Machine, live bool, id string) []strin
 		got = append(got, strings.Join([]string{d.Package, d.Rank, d.Source}, " "))
 	}
 	return got
+}
+
+// An id that stands for more than is kept: what is left out is reported once, and is not taken for all.
+func TestTooManyMatches(t *testing.T) {
+	const pack = storeDir + "fielddrv.inf_amd64_1/"
+	for n, problems := range map[int]int{1000: 0, 1001: 1, 1500: 1} {
+		inf := "[Version]\nClass=System\n[Manufacturer]\nX=M,NTamd64\n[M.NTamd64]\n"
+		for i := range n {
+			inf += fmt.Sprintf("\"D\"=I,PCI\\VEN_1234&DEV_%04X\n", i)
+		}
+		m := volume(map[string]string{pack + "fielddrv.inf": inf, "c:/windows/inf/oem5.inf": inf})
+		var r fact.Report
+		list, err := image(m).Resolve(context.Background(), `PCI\VEN_1234`, &r)
+		if err != nil || len(list) != 1000 || r.Count(windows.SourceStore) != problems {
+			t.Errorf("%d: %d, %v, %v", n, len(list), r.Problems, err)
+		}
+	}
 }
 
 // A package's models sections for other architectures stand for no device of its system: neither an id does, nor does
