@@ -52,7 +52,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	found := k.meant(query, entries, inv, r)
 	c := checker{
 		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv,
-		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders),
+		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders) && !k.bareFolder(),
 		problems: slices.Clone(r.Problems),
 	}
 	unseen := k.unseen(r)

@@ -107,6 +107,18 @@ func TestArrivalWithoutHive(t *testing.T) {
 	}
 }
 
+// A folder of drivers has no driver store that could be looked into.
+func TestArrivalInFolder(t *testing.T) {
+	m := &fakewindows.Machine{Files: fstest.MapFS{"c:/a.sys": {Data: sample("a")}}}
+	list, err := image(m).Check(context.Background(), "a.sys", new(fact.Report))
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if way := wayOf(list[0].NextBoot, windows.WayArrival); way.Blocked != "" || way.Because.Text == "" {
+		t.Errorf("%+v", way)
+	}
+}
+
 // A part of a volume without the driver store does not say what is in the store.
 func TestWithoutStore(t *testing.T) {
 	for name, missing := range map[string]bool{storeDir + "a.inf_amd64_1/a.sys": false, "c:/x": true} {

@@ -93,7 +93,7 @@ func (k *Kernel) driverFiles(inv *inventory, r *fact.Report) []storedFile {
 			files = append(files, storedFile{f, pack})
 		}
 	}
-	if k.options.Image && k.bareFolder() {
+	if k.bareFolder() {
 		add(root[:len("C:")], "")
 		r.Done(SourceFolders, fact.CountOf(int64(len(files))))
 		return files
@@ -109,6 +109,9 @@ func (k *Kernel) driverFiles(inv *inventory, r *fact.Report) []storedFile {
 
 // bareFolder reports whether an image is not a volume of Windows but a folder of drivers: all files below it count.
 func (k *Kernel) bareFolder() bool {
+	if !k.options.Image {
+		return false
+	}
 	_, err := fs.Stat(k.machine, "C:/Windows")
 	return errors.Is(err, fs.ErrNotExist)
 }

@@ -24,7 +24,7 @@ type checker struct {
 	policy    *fact.Policy
 	inventory *inventory
 	registry  bool // it was read whole
-	folders   bool // the folders of drivers were listed whole
+	folders   bool // the folders of drivers, the store's among them, were listed whole
 	lists     []systemList
 	problems  []fact.Problem
 

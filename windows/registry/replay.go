@@ -43,7 +43,7 @@ type Log struct {
 //
 // The kernel's rules are those of the "Windows registry file format specification" (github.com/msuhanov/regf). Where
 // the kernel would go on with a part of the changes, or with those of another state of the hive, this is an error that
-// says why. The hive is then unchanged; else its bytes are those of the result. The bytes of the logs are used up.
+// says why. The hive is then unchanged; else the result may use its bytes. The bytes of the logs are used up.
 func Replay(hive []byte, logs []Log, item *fact.Item) (*Hive, error) {
 	if len(hive) < hiveBins+binHeader || string(hive[hiveBins:hiveBins+4]) != "hbin" {
 		return nil, hiveError("log", "the hive has no bins")
