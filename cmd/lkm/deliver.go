@@ -82,7 +82,7 @@ func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) erro
 		if old == nil {
 			return err
 		}
-		return overwrite(name, write)
+		return overwrite(name, old, write)
 	}
 	defer os.Remove(f.Name()) // fails once it has the other name
 	perm := fs.FileMode(0o644)
@@ -98,7 +98,7 @@ func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) erro
 	if err == nil || old == nil {
 		return err
 	}
-	return overwrite(name, func(w io.Writer) error {
+	return overwrite(name, old, func(w io.Writer) error {
 		written, err := os.Open(f.Name())
 		if err != nil {
 			return err
@@ -109,11 +109,23 @@ func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) erro
 	})
 }
 
-// overwrite writes a file that is there in its place.
-func overwrite(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+// overwrite writes a file in its place. If something else has taken the name since old was looked at, as a link to
+// another file, nothing is written.
+func overwrite(name string, old fs.FileInfo, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(f), f.Close())
+	now, err := f.Stat()
+	switch {
+	case err != nil:
+	case !os.SameFile(old, now):
+		err = notOpened(name, "another file has taken its place")
+	default:
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		err = write(f)
+	}
+	return errors.Join(err, f.Close())
 }

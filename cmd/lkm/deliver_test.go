@@ -196,3 +196,40 @@ func TestOutputInPlace(t *testing.T) {
 		}
 	}
 }
+
+// A file that has taken the place of the one to overwrite, as a link to another one, stays as it is.
+func TestOverwriteOnlyTheSameFile(t *testing.T) {
+	dir := t.TempDir()
+	name, other := filepath.Join(dir, "name"), filepath.Join(dir, "other")
+	for _, f := range []string{name, other} {
+		if err := os.WriteFile(f, []byte("before, and longer"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(w io.Writer) error {
+		_, err := io.WriteString(w, "after")
+		return err
+	}
+	if err := overwrite(name, old, write); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(name); err != nil || string(text) != "after" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := os.Rename(name, filepath.Join(dir, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, name); err != nil {
+		t.Skip(err)
+	}
+	if err := overwrite(name, old, write); err == nil {
+		t.Error("a link to another file was followed")
+	}
+	if text, err := os.ReadFile(other); err != nil || string(text) != "before, and longer" {
+		t.Errorf("%q, %v", text, err)
+	}
+}

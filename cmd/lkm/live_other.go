@@ -12,5 +12,5 @@ import (
 // terminalWidth reports that there is no terminal: this system is not known.
 func terminalWidth(uintptr) (columns int, ok bool) { return 0, false }
 
-// keepOwner does nothing: who owns a file is not known here.
+// keepOwner reports that a new file may be of another group: who owns a file is not known here.
 func keepOwner(*os.File, fs.FileInfo) bool { return false }

@@ -24,5 +24,6 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 	return int(info.Window.Right - info.Window.Left + 1), true
 }
 
-// keepOwner does nothing: a new file has the access rules of its folder.
+// keepOwner reports that a new file keeps its permissions: they name no group, and it has the access rules of its
+// folder.
 func keepOwner(*os.File, fs.FileInfo) bool { return true }
