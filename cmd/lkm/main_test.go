@@ -279,18 +279,15 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// A reader that goes away early is not trouble, and nothing is said.
-func TestHead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the command")
-	}
+// begun builds the command and starts it. It returns when the command has begun to write.
+func begun(t *testing.T, args ...string) (c *exec.Cmd, out io.ReadCloser, errs *bytes.Buffer) {
+	t.Helper()
 	bin := filepath.Join(t.TempDir(), "lkm.exe")
 	if b, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}
-	c := exec.Command(bin, "list", "--builtin", "--tape", "demo:linux-6.18-nomodules", "--format", "json")
-	var errs bytes.Buffer
-	c.Stderr = &errs
+	c, errs = exec.CommandContext(t.Context(), bin, args...), new(bytes.Buffer)
+	c.Stderr = errs
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +298,15 @@ func TestHead(t *testing.T) {
 	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
+	return c, out, errs
+}
+
+// A reader that goes away early is not trouble, and nothing is said.
+func TestHead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the command")
+	}
+	c, out, errs := begun(t, "list", "--builtin", "--tape", "demo:linux-6.18-nomodules", "--format", "json")
 	out.Close()
 	c.Wait() // by a signal, or with an error code on a system without the signal
 	if errs.Len() > 0 && runtime.GOOS != "windows" {
@@ -316,21 +322,7 @@ func TestTerminated(t *testing.T) {
 	if _, err := lkm.Take(t.Context()); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
-	bin := filepath.Join(t.TempDir(), "lkm.exe")
-	if b, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, b)
-	}
-	c := exec.CommandContext(t.Context(), bin, "watch")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
+	c, out, _ := begun(t, "watch")
 	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
