@@ -50,49 +50,7 @@ func TestScripts(t *testing.T) {
 		{"rc.conf.d, another file", 1402000, with(rc(""), "etc/rc.conf.d/sshd", ". /opt/mine\n"), "a", "?service",
 			unknown, "rc.subr(8): load_rc_config"},
 
-		// Commands that run others, which load klds.
-		{"service, command", 1402000, service(
-			"command=\"/sbin/kldload\"\ncommand_args=\"a\"\nrun_rc_command \"$1\"\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, command, off", 1402000, service(
-			"command=\"/sbin/kldload\"\ncommand_args=\"a\"\nrun_rc_command \"$1\"\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, in a variable", 1402000, service("KLDLOAD=/sbin/kldload\ns_start() {\n\t$KLDLOAD a\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, in a variable, off", 1402000, service("KLDLOAD=/sbin/kldload\ns_start() {\n\t$KLDLOAD a\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, a default", 1402000, service("s_start() {\n\t: ${KLDLOAD:=/sbin/kldload}\n\t$KLDLOAD a\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, a default, off", 1402000, service("s_start() {\n\t: ${KLDLOAD:=/sbin/kldload}\n\t$KLDLOAD a\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, xargs", 1402000, service("s_start() {\n\techo a | xargs kldload\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, xargs, off", 1402000, service("s_start() {\n\techo a | xargs kldload\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, nice", 1402000, service("s_start() {\n\tnice -n 5 kldload a\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, nice, off", 1402000, service("s_start() {\n\tnice -n 5 kldload a\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, timeout", 1402000, service("s_start() {\n\ttimeout 5 kldload a\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, timeout, off", 1402000, service("s_start() {\n\ttimeout 5 kldload a\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, sh -c", 1402000, service("s_start() {\n\tsh -c 'kldload a'\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, sh -c, off", 1402000, service("s_start() {\n\tsh -c 'kldload a'\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, eval", 1402000, service("s_start() {\n\tcmd=\"kldload a\"\n\teval $cmd\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, eval, off", 1402000, service("s_start() {\n\tcmd=\"kldload a\"\n\teval $cmd\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, printed to a shell", 1402000, service("s_start() {\n\techo kldload a | sh\n}\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, printed to a shell, off", 1402000, service("s_start() {\n\techo kldload a | sh\n}\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
-		{"service, start_cmd", 1402000, service("start_cmd=\"kldload a\"\nrun_rc_command \"$1\"\n",
-			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
-		{"service, start_cmd, off", 1402000, service("start_cmd=\"kldload a\"\nrun_rc_command \"$1\"\n",
-			"s_enable=\"NO\"\n"), "a", "", blocked, "rc.subr(8): rcvar"},
+		// Commands that only name kldload.
 		{"service, printed", 1402000, service("s_start() {\n\techo \"kldload a\" >&2\n\tprintf 'kldload a'\n}\n",
 			"s_enable=\"YES\"\n"), "a", "", blocked, "sh(1)"},
 		{"service, looked for", 1402000, service(
@@ -129,4 +87,24 @@ func TestScripts(t *testing.T) {
 		{"service, outside, first boot", 1402000, with(rc("s_enable=NO\n"), "etc/rc.d/s",
 			"# KEYWORD: firstboot\nname=s\nrcvar=s_enable\nkldload a\n"), "a", "", blocked, "rc(8): rcorder -s"},
 	})
+
+	// Commands that run others, which load klds, count where rc(8) runs them.
+	for _, c := range [][2]string{
+		{"command", "command=\"/sbin/kldload\"\ncommand_args=\"a\"\nrun_rc_command \"$1\"\n"},
+		{"in a variable", "KLDLOAD=/sbin/kldload\ns_start() {\n\t$KLDLOAD a\n}\n"},
+		{"a default", "s_start() {\n\t: ${KLDLOAD:=/sbin/kldload}\n\t$KLDLOAD a\n}\n"},
+		{"xargs", "s_start() {\n\techo a | xargs kldload\n}\n"},
+		{"nice", "s_start() {\n\tnice -n 5 kldload a\n}\n"},
+		{"timeout", "s_start() {\n\ttimeout 5 kldload a\n}\n"},
+		{"sh -c", "s_start() {\n\tsh -c 'kldload a'\n}\n"},
+		{"eval", "s_start() {\n\tcmd=\"kldload a\"\n\teval $cmd\n}\n"},
+		{"printed to a shell", "s_start() {\n\techo kldload a | sh\n}\n"},
+		{"start_cmd", "start_cmd=\"kldload a\"\nrun_rc_command \"$1\"\n"},
+	} {
+		checkRoots(t, []rootCase{
+			{"service, " + c[0], 1402000, service(c[1], "s_enable=YES\n"), "a", "?service", unknown, "sh(1)"},
+			{"service, " + c[0] + ", off", 1402000, service(c[1], "s_enable=NO\n"), "a", "", blocked,
+				"rc.subr(8): rcvar"},
+		})
+	}
 }
