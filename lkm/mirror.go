@@ -175,7 +175,7 @@ func foreign(e Event) bool {
 	if s == nil && e.Delta != nil {
 		s = e.Delta.Header
 	}
-	return s != nil && !sameHost(s, &Snapshot{Host: e.Host})
+	return s != nil && !sameHost(s.Host, e.Host)
 }
 
 // fitsBase returns why the difference of a baseline is not from the state. base is the digest of the last event.

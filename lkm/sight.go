@@ -109,7 +109,7 @@ func (w *watch) baseline(snap *Snapshot) error {
 	w.state, w.thin = newState(snap), make(map[string]bool)
 	w.sight = sight{header: w.state.header, sources: snap.Sources}
 	e := Event{Type: EventBaseline, At: snap.TakenAt}
-	if since := w.o.Since; since != nil && since.OS == snap.OS && sameHost(since, snap) {
+	if since := w.o.Since; since != nil && since.OS == snap.OS && sameHost(since.Host, snap.Host) {
 		e.Since, e.Delta = since.Digest(), Diff(since, snap)
 		e.Delta.dropBefore()
 	} else {
@@ -119,8 +119,8 @@ func (w *watch) baseline(snap *Snapshot) error {
 	return w.emit(e)
 }
 
-// sameHost reports whether two snapshots may be of one host: their names are equal, or one is not known.
-func sameHost(a, b *Snapshot) bool { return a.Host == "" || b.Host == "" || a.Host == b.Host }
+// sameHost reports whether two names may be of one host: they are equal, or one is not known.
+func sameHost(a, b string) bool { return a == "" || b == "" || a == b }
 
 // dropBefore leaves out what a receiver of the Delta has already.
 func (d *Delta) dropBefore() {

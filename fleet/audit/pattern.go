@@ -160,15 +160,15 @@ func (m *machine) notName(name string, kind Kind) error {
 	if kind == Deny {
 		text = strings.TrimRight(name, "*")
 	}
-	file := slices.ContainsFunc(fileSuffixes(os), func(suffix string) bool {
+	isFile := slices.ContainsFunc(fileSuffixes(os), func(suffix string) bool {
 		bare, ok := strings.CutSuffix(text, suffix) // an identifier of macOS may end in .kext, too
 		return ok && (os != fact.Darwin || !strings.Contains(bare, "."))
 	})
-	path := strings.Contains(name, "/") && !slices.Contains([]lkm.OS{fact.Illumos, fact.Solaris, fact.AIX}, os)
+	isPath := strings.Contains(name, "/") && !slices.Contains([]lkm.OS{fact.Illumos, fact.Solaris, fact.AIX}, os)
 	switch {
-	case path && (kind == Deny || os == fact.Linux && !file && !strings.Contains(name, ":")):
+	case isPath && (kind == Deny || os == fact.Linux && !isFile && !strings.Contains(name, ":")):
 		return fmt.Errorf("%s is a path: no module of %s has a / in its name", name, os)
-	case file && !path:
+	case isFile && !isPath:
 		return fmt.Errorf("%s is the name of a file: no module of %s has its suffix", name, os)
 	}
 	return nil

@@ -328,18 +328,11 @@ func (r *Rule) check() error {
 // asks returns an error for a rule that no machine can break, because it asks for nothing.
 func (r *Rule) asks() error {
 	switch r.Kind {
-	case MustNotLoad, MustBeLoaded:
+	case MustNotLoad, MustBeLoaded, Deny:
 		for _, name := range r.Modules {
-			if strings.ContainsAny(name, "*?[") {
+			if r.Kind != Deny && strings.ContainsAny(name, "*?[") {
 				return fmt.Errorf("modules: %.40q: a rule of kind %s takes names, no patterns", name, r.Kind)
 			}
-			if strings.TrimSpace(name) != name {
-				return fmt.Errorf("modules: %.40q: a space before or behind a name", name)
-			}
-		}
-		return some("modules", r.Modules)
-	case Deny:
-		for _, name := range r.Modules {
 			if strings.TrimSpace(name) != name {
 				return fmt.Errorf("modules: %.40q: a space before or behind a name", name)
 			}

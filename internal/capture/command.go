@@ -57,9 +57,8 @@ var argumentPattern = lazy.Regexp{Pattern: "[$<]\\([^()]*\\)|`[^`]*`"}
 
 // plain replaces what looks like a pipe and is not one, what joins commands, and what is around words.
 var plain = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
-	return strings.NewReplacer(`'|'`, ",", `"|"`, ",", "2>&1", " ", "|&", "|", "||", ";", "&&", ";", "`", " ", "(",
-		" ",
-		")", " ", "{", " ", "}", " ", `"`, " ", "'", " ", "^|", "|")
+	return strings.NewReplacer(`'|'`, ",", `"|"`, ",", "2>&1", " ", "|&", "|", "||", ";", "&&", ";", "^|", "|",
+		"`", " ", "(", " ", ")", " ", "{", " ", "}", " ", `"`, " ", "'", " ")
 }}
 
 // Filters returns what in a command line may leave rows out of a list: a program after a pipe, an option, or a program
