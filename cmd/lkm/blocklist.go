@@ -152,8 +152,8 @@ func (a *app) writeHits(modules []lkm.Module) {
 			continue
 		}
 		for _, b := range m.Windows.Blocked {
-			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name),
-				orUnknown(string(m.State)), b.Strength, b.Kind, escape.Text(b.Rule), evidenceText(b))
+			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s\n", escape.Text(m.Name), orUnknown(string(m.State)),
+				hitText(b))
 		}
 	}
 }
@@ -184,8 +184,8 @@ func (l *blockList) title(src lkm.Source) (text string, whole bool) {
 	return fmt.Sprintf("this machine's own policies: none could be read (%s)", orUnknown(string(src.Code))), false
 }
 
-// evidenceText is the rule's name for people and, in brackets, what it hit.
-func evidenceText(b windows.BlockMatch) string {
+// hitText returns how much a match weighs, the rule with its name for people, if it has one, and what it hit.
+func hitText(b windows.BlockMatch) string {
 	var words []string
 	if b.Category != "" {
 		words = append(words, escape.Text(b.Category))
@@ -208,5 +208,9 @@ func evidenceText(b windows.BlockMatch) string {
 	if len(words) == 0 {
 		words = []string{"every file"}
 	}
-	return strings.TrimSpace(escape.Text(b.Name) + " (" + strings.Join(words, ", ") + ")")
+	rule := escape.Text(b.Rule)
+	if b.Name != "" { // a compiled policy has none
+		rule += ": " + escape.Text(b.Name)
+	}
+	return fmt.Sprintf("%s by %s %s (%s)", b.Strength, b.Kind, rule, strings.Join(words, ", "))
 }

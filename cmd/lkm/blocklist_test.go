@@ -249,6 +249,17 @@ func TestInfoOfFiles(t *testing.T) {
 	}
 }
 
+// A rule of a compiled policy has no name of its own.
+func TestHitText(t *testing.T) {
+	b := windows.BlockMatch{Rule: "rule 0", Kind: windows.RuleHash, Strength: windows.StrengthStrong}
+	for name, want := range map[string]string{"": "strong by hash rule 0 (every file)",
+		"ket": "strong by hash rule 0: ket (every file)"} {
+		if b.Name = name; hitText(b) != want {
+			t.Errorf("%q", hitText(b))
+		}
+	}
+}
+
 // deniedSigner is a compiled list that denies what some signer signed.
 func deniedSigner(t *testing.T) string {
 	t.Helper()

@@ -113,7 +113,7 @@ func windowsFacts(d *windows.Driver) []fact {
 		line("authentihash", "%s", h.AuthentihashSHA256)
 	}
 	for _, b := range d.Blocked {
-		line("BLOCKLIST", "%s by %s %s: %s", b.Strength, b.Kind, b.Rule, evidenceText(b))
+		line("BLOCKLIST", "%s", hitText(b))
 	}
 	for _, w := range d.WMI {
 		line("wmi", "%s", joined(" · ", w.Name, w.State, w.StartMode, w.PathName))
