@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -407,23 +409,21 @@ func (b *wineBox) verdicts(t *testing.T) {
 	}
 }
 
-// witness asks the service manager for each service by its name; one that it does not know is left out.
+// witness asks the service manager for each service by its name. One that it does not know is left out.
 func (b *wineBox) witness(t *testing.T, names map[string][2]uint64) map[string]string {
 	t.Helper()
 	states := map[string]string{}
-	for name := range names {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		out, err := b.Command(ctx, b.scm, "query", name).Output()
-		cancel()
-		if err != nil {
+	args := append([]string{"query"}, slices.Sorted(maps.Keys(names))...)
+	for line := range strings.Lines(b.run(t, b.scm, args...)) {
+		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		if len(f) == 1 {
 			continue
 		}
-		f := strings.Split(strings.TrimRight(string(out), "\r\n"), "\t")
 		n, err := strconv.Atoi(f[3])
 		if err != nil || n >= len(stateWords) {
-			t.Fatalf("scm query %s: %q", name, out)
+			t.Fatalf("scm query: %q", line)
 		}
-		states[name] = stateWords[n]
+		states[f[0]] = stateWords[n]
 	}
 	return states
 }

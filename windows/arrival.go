@@ -31,7 +31,8 @@ type stagedPackage struct {
 
 // packagesFor returns the packages of the store that bring the entry's file in: that of its folder, the one that the
 // registry names, and those with a file of its name that are linked with it, whose file has its bytes, or that would
-// put theirs where none is. The error says why another one that has a file of its name may bring it in, too.
+// put theirs where none is. The error says why another one may bring it in, too: under another name, if the links were
+// not read.
 func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if e.Store != "" {
 		return []string{e.Store}, nil
@@ -45,8 +46,11 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 	var folders []string
 	var maybe error
 	for _, f := range c.inventory.Files {
-		same := f.pack != "" && strings.EqualFold(baseName(f.path), baseName(e.Path))
-		if !same || slices.Contains(folders, f.pack) {
+		if f.pack == "" || slices.Contains(folders, f.pack) {
+			continue
+		}
+		if !strings.EqualFold(baseName(f.path), baseName(e.Path)) { // its INF may give it another name
+			maybe = cmp.Or(maybe, unread)
 			continue
 		}
 		linked := func(p Package) bool { return strings.EqualFold(p.Name, f.pack) }
@@ -58,7 +62,7 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 		case same:
 			folders = append(folders, f.pack)
 		case unread != nil || err != nil:
-			maybe = cmp.Or(unread, err)
+			maybe = cmp.Or(maybe, unread, err)
 		}
 	}
 	named := func(folder string) bool { return strings.EqualFold(folder, link) }
@@ -139,8 +143,8 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
 	}
 	if unlinked != nil {
-		return fact.Unsure(ReasonStaged, "the driver store has a file of its name, and which package the file came "+
-			"from was not read: "+unlinked.Error())
+		return fact.Unsure(ReasonStaged, "which package of the driver store the file came from was not read: "+
+			unlinked.Error())
 	}
 	switch {
 	case stopped.Applies():

@@ -76,10 +76,14 @@ func TestListWithoutHive(t *testing.T) {
 	}
 }
 
+// emptySoftware returns a SOFTWARE hive that ties no file to a package.
+func emptySoftware() []byte {
+	return hivetest.Of(`HKEY_LOCAL_MACHINE\SOFTWARE`, []hivetest.Key{{Path: `HKEY_LOCAL_MACHINE\SOFTWARE\X`}})
+}
+
 // That a file of System32\drivers came from no package is known only of an image whose hives were read.
 func TestArrivalWithoutHive(t *testing.T) {
 	pack := storeDir + "fielddrv.inf_amd64_1/"
-	software := hivetest.Of(`HKEY_LOCAL_MACHINE\SOFTWARE`, []hivetest.Key{{Path: `HKEY_LOCAL_MACHINE\SOFTWARE\X`}})
 	changes := unreadHives()
 	changes["there"] = func(*fakewindows.Machine) {}
 	for name, change := range changes {
@@ -87,7 +91,7 @@ func TestArrivalWithoutHive(t *testing.T) {
 			m := volume(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
 				"c:/windows/inf/oem0.inf": fieldINF, system32 + "drivers/fielddrv.sys": string(sample("g"))})
 			if change(m); whole {
-				m.Files[system32+"config/software"] = &fstest.MapFile{Data: software}
+				m.Files[system32+"config/software"] = &fstest.MapFile{Data: emptySoftware()}
 			}
 			list, err := image(m).Check(context.Background(), "fielddrv.sys", new(fact.Report))
 			if err != nil || len(list) != 2 {
@@ -122,7 +126,7 @@ func TestArrivalInFolder(t *testing.T) {
 // A part of a volume without the driver store does not say what is in the store.
 func TestWithoutStore(t *testing.T) {
 	for name, missing := range map[string]bool{storeDir + "a.inf_amd64_1/a.sys": false, "c:/x": true} {
-		m := volume(map[string]string{name: "x"})
+		m := volume(map[string]string{name: "x", system32 + "config/software": string(emptySoftware())})
 		list, err := image(m).Check(context.Background(), "disk", new(fact.Report))
 		if err != nil || len(list) != 1 {
 			t.Fatal(list, err)

@@ -4,6 +4,7 @@ package windows_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -303,6 +304,9 @@ func TestArrivalOfInstalled(t *testing.T) {
 	const source = `disabled.inf_amd64_1\disabled.sys`
 	unread := func(m *fakewindows.Machine) { m.Deny[windows.OpSubkeys+" "+lockdown] = true }
 	noCopy := func(m *fakewindows.Machine) { delete(m.Files, storeDir+"disabled.inf_amd64_1/disabled.sys") }
+	noStore := func(m *fakewindows.Machine) {
+		maps.DeleteFunc(m.Files, func(name string, _ *fstest.MapFile) bool { return strings.HasPrefix(name, storeDir) })
+	}
 	noFile := func(m *fakewindows.Machine) { delete(m.Files, system32+"drivers/disabled.sys") }
 	for name, tt := range map[string]struct {
 		file, source string
@@ -318,7 +322,8 @@ func TestArrivalOfInstalled(t *testing.T) {
 		"no such key": {"disabled.sys", source, []func(*fakewindows.Machine){func(m *fakewindows.Machine) {
 			delete(m.Calls, windows.OpSubkeys+" "+lockdown)
 		}}, fact.Yes},
-		"refused, no file of its name": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noCopy},
+		"refused, no file of its name": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noCopy}, ""},
+		"refused, no package at all": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noStore},
 			fact.Yes},
 		"the same bytes": {"other.sys", source, []func(*fakewindows.Machine){func(m *fakewindows.Machine) {
 			m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}

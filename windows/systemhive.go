@@ -78,7 +78,8 @@ func (h systemHive) reg(path string) (registry.Key, bool, error) {
 
 const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 
-var errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly")
+var errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly, " +
+	"or its hive is damaged")
 
 // unwritten returns an error that matches errDirtyHive if changes to the hive are still in its log files: whatever it
 // says may have changed.

@@ -75,11 +75,12 @@ func (a *app) writeInto(name string, flag int, write func(io.Writer) error) erro
 
 // replaceFile writes a file beside the one of that name, and gives it the name when all is written. It has the
 // permissions and, where that is allowed, the owner of old, the file that it replaces; everybody may read a new one. A
-// file that may be written and not replaced, as where something is mounted on it, is written in its place.
+// file that may be written and not replaced, as where something is mounted on it, is written in its place. On a full
+// disk the old file stays as it is.
 func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".lkm-*")
 	if err != nil {
-		if old == nil {
+		if old == nil || noRoom(err) {
 			return err
 		}
 		return overwrite(name, old, write)
@@ -95,7 +96,7 @@ func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) erro
 		return err
 	}
 	err = os.Rename(f.Name(), name)
-	if err == nil || old == nil {
+	if err == nil || old == nil || noRoom(err) {
 		return err
 	}
 	return overwrite(name, old, func(w io.Writer) error {

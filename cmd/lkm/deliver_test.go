@@ -233,3 +233,28 @@ func TestOverwriteOnlyTheSameFile(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// On a full disk the old file stays as it is.
+func TestOutputOnFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	mount := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=16k,nr_inodes=2", "none", dir)
+	if out, err := mount.CombinedOutput(); err != nil {
+		t.Skipf("no file system of a given size can be mounted here: %v %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
+	name := filepath.Join(dir, "old") // the second of the two inodes: a file beside it finds no room
+	if err := os.WriteFile(name, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.Create(filepath.Join(dir, "new")); err == nil {
+		f.Close()
+		t.Skip("the file system is not full")
+	}
+	for _, form := range []string{"ecs", "prometheus"} {
+		code, _, stderr := lkmRun(t, "", "export", form, "--tape", "demo:synthetic-aix", "-o", name)
+		text, err := os.ReadFile(name)
+		if code != exitFatal || err != nil || string(text) != "before" {
+			t.Errorf("%s: exit %d, %v: %q\n%s", form, code, err, text, stderr)
+		}
+	}
+}

@@ -14,3 +14,6 @@ func terminalWidth(uintptr) (columns int, ok bool) { return 0, false }
 
 // keepOwner reports that a new file may be of another group: who owns a file is not known here.
 func keepOwner(*os.File, fs.FileInfo) bool { return false }
+
+// noRoom reports that a disk is not full: how an error says so is not known here.
+func noRoom(error) bool { return false }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -28,3 +29,6 @@ func keepOwner(f *os.File, old fs.FileInfo) bool {
 	stat, ok := old.Sys().(*syscall.Stat_t)
 	return ok && (f.Chown(int(stat.Uid), int(stat.Gid)) == nil || f.Chown(-1, int(stat.Gid)) == nil)
 }
+
+// noRoom reports whether a disk is full, or all that a user may have of it is used.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

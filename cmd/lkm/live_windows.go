@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 
@@ -27,3 +28,6 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 // keepOwner reports that a new file keeps its permissions: they name no group, and it has the access rules of its
 // folder.
 func keepOwner(*os.File, fs.FileInfo) bool { return true }
+
+// noRoom reports whether a disk is full.
+func noRoom(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }

@@ -10,10 +10,12 @@
 //	scm wait -                         do nothing until standard input ends
 //	scm list -                         print the names that EnumServicesStatus gives of drivers
 //	scm short PATH                     print the path in short names
-//	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs
+//	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs;
+//	                                   the name alone of one that the service manager does not know
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,7 +56,12 @@ func run(args []string) error {
 		return short(args[1])
 	case "query":
 		for _, name := range args[1:] {
-			if err := query(m, name); err != nil {
+			err := query(m, name)
+			if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+				fmt.Println(name)
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
