@@ -4,6 +4,7 @@ package lkm
 
 import (
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -161,5 +162,28 @@ func TestNoFilesAtAll(t *testing.T) {
 	if !slices.Contains(got, "weak no_file /lib/modules/6.1.0-56-amd64: proc_modules - modules_dir") ||
 		slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file mine") }) {
 		t.Errorf("%q", got)
+	}
+}
+
+// A release directory with neither a module nor an index does not say that a loaded module has no file; one that depmod
+// or the kernel's build has written says so.
+func TestNoFileOfUnfilledFolder(t *testing.T) {
+	const tree = "lib/modules/6.1.0-56-amd64/"
+	for _, kept := range []string{"", "modules.order", "modules.builtin", "modules.dep"} {
+		m := withFiles()
+		maps.DeleteFunc(m.MapFS, func(name string, _ *fstest.MapFile) bool { return strings.HasPrefix(name, tree) })
+		m.MapFS[tree+"readme"] = &fstest.MapFile{}
+		if kept != "" {
+			m.MapFS[tree+kept] = &fstest.MapFile{}
+		}
+		s, err := openMade(t, m, Options{Detail: DetailFiles}).Snapshot(t.Context())
+		if err != nil || len(s.Modules) == 0 {
+			t.Fatal(err)
+		}
+		for _, x := range s.Modules {
+			if absent := x.OnDisk.Match == MatchAbsent; absent != (kept != "") || absent == (len(x.Problems) > 0) {
+				t.Errorf("with %q: %s: %+v %v", kept, x.Name, x.OnDisk, x.Problems)
+			}
+		}
 	}
 }

@@ -97,8 +97,7 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	}
 	unfilled := noIndex && len(files) == 0 && t.unfilled()
 	if unfilled {
-		r.Problem(SourceTree, "", "modules", fmt.Errorf("/%s has neither a module file nor an index: "+
-			"its modules are on another disk, or were removed: %w", t.Dir, fs.ErrNotExist))
+		r.Problem(SourceTree, "", "modules", t.errUnfilled())
 	}
 	inv.choose(t, files, conf, d)
 	inv.relate(d, r)
@@ -128,6 +127,12 @@ func (t *Tree) unfilled() bool {
 		}
 	}
 	return true
+}
+
+// errUnfilled is the error of a release directory that says nothing of the kernel's modules.
+func (t *Tree) errUnfilled() error {
+	return fmt.Errorf("/%s has neither a module file nor an index: "+
+		"its modules are on another disk, or were removed: %w", t.Dir, fs.ErrNotExist)
 }
 
 // A walker lists the module files below a directory.

@@ -182,6 +182,8 @@ func (t *Tree) walked(name string) (*DepLine, error) {
 		inv.choose(t, files, conf, new(depTable))
 		if i := slices.IndexFunc(lost.Problems, isNoLine); i >= 0 {
 			t.filesErr = lost.Problems[i]
+		} else if len(files) == 0 && t.unfilled() {
+			t.filesErr = t.errUnfilled()
 		}
 		t.files = make(map[string]string, len(inv.Modules))
 		for i := range inv.Modules {
