@@ -28,10 +28,16 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 	if err := s.usable("resolve", false); err != nil {
 		return nil, err
 	}
-	r := s.report()
+	r, ok := s.blank.Get().(*fact.Report)
+	if !ok {
+		r = s.report()
+	}
 	modules, err := s.backend.resolve(ctx, alias, r)
 	if err == nil && len(modules) == 0 {
 		err = r.Err() // none is an answer only if everything was read
+	}
+	if s.options.Deadline == 0 && len(r.Problems)+len(r.Sources) == 0 && r.Budget.Cost() == (fact.Cost{}) {
+		s.blank.Put(r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lkm: resolve %s: %w", alias, err)

@@ -298,7 +298,7 @@ func (i specialInfo) ModTime() time.Time { return time.Time{} }
 func (i specialInfo) IsDir() bool        { return i.mode.IsDir() }
 func (i specialInfo) Sys() any           { return nil }
 
-// TestResolveMiss: a device that no module is for costs what README.md says.
+// TestResolveMiss: a device that no module is for costs no memory once the indexes were read.
 func TestResolveMiss(t *testing.T) {
 	text := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 	const dir = "lib/modules/6.1.0/"
@@ -312,7 +312,7 @@ func TestResolveMiss(t *testing.T) {
 			t.Fatal(m, err)
 		}
 	}
-	if n := testing.AllocsPerRun(100, resolve); n > 2 {
+	if n := testing.AllocsPerRun(100, resolve); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kernelext/kernelext/fact"
@@ -70,6 +71,7 @@ type System struct {
 	backend backend
 	of      machineOf
 	closed  atomic.Bool
+	blank   sync.Pool // of *fact.Report, of calls that read and reported nothing
 }
 
 // Take opens the running machine, takes one Snapshot of the kernel's own list, and closes it.
