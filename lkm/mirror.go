@@ -76,7 +76,10 @@ func (m *Mirror) Apply(e Event) error {
 	if err == nil && !m.ahead {
 		err = m.agrees(e)
 	}
-	if err != nil {
+	switch {
+	case err != nil && err == m.err: // the gap goes on
+		return err
+	case err != nil:
 		m.err = fmt.Errorf("lkm: mirror: %s event %d of stream %q: %w: %w", e.Type, e.Seq, e.Stream, ErrGap, err)
 		return m.err
 	}
@@ -137,7 +140,7 @@ func (m *Mirror) leave(l reached) {
 	m.left = m.left[max(0, len(m.left)-maxLeft):]
 }
 
-// fits returns why an event is not the next one.
+// fits returns why an event is not the next one: the error of the gap as it is, if that goes on.
 func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	switch {
 	case foreign(e):

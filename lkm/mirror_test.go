@@ -271,6 +271,26 @@ func TestMirrorMarksGaps(t *testing.T) {
 	}
 }
 
+// A gap that goes on for months has one error, which does not grow with each event.
+func TestMirrorGapGoesOn(t *testing.T) {
+	events := someEvents()
+	var m lkm.Mirror
+	if err := m.Apply(events[0]); err != nil {
+		t.Fatal(err)
+	}
+	e := lkm.Event{Stream: "s", Seq: 3, Type: lkm.EventHeartbeat, Digest: events[0].Digest}
+	first := m.Apply(e)
+	if !errors.Is(first, lkm.ErrGap) {
+		t.Fatalf("after a lost event: %v", first)
+	}
+	for range 100 {
+		e.Seq++
+		if err := m.Apply(e); err != first {
+			t.Fatalf("event %d: %v", e.Seq, err)
+		}
+	}
+}
+
 // A baseline that is a difference needs the state that it is from.
 func TestMirrorSince(t *testing.T) {
 	sys := recorded("debian-6.12-cloud-root", lkm.Options{})
