@@ -92,7 +92,7 @@ func (p *prefixSearch) step(decoded int) int {
 }
 
 var (
-	vermagicEntry = []byte("\x00vermagic=")
+	vermagicEntry = []byte("vermagic=")
 	gnuName       = []byte("GNU\x00")
 )
 
@@ -105,15 +105,27 @@ func (p *prefixSearch) search(out []byte, done bool) bool {
 	if p.end > 0 {
 		return true
 	}
-	if p.magic == 0 {
+	if p.magic == 0 && !p.searchMagic(out) {
+		return true
+	}
+	return p.bounds(out, done)
+}
+
+// searchMagic looks for vermagic where an entry begins: after a NUL.
+func (p *prefixSearch) searchMagic(out []byte) bool {
+	for {
 		i := bytes.Index(out[p.seen:], vermagicEntry)
 		if i < 0 {
 			p.seen = max(len(out)-len(vermagicEntry), 0)
+			return false
+		}
+		at := p.seen + i
+		if at > 0 && out[at-1] == 0 {
+			p.magic = at
 			return true
 		}
-		p.magic = p.seen + i + 1
+		p.seen = at + 1
 	}
-	return p.bounds(out, done)
 }
 
 // bounds finds where the run of entries around vermagic begins and ends.
