@@ -41,10 +41,13 @@ type guard struct {
 	mu      sync.Mutex
 	refused map[question]refusal
 	stuck   map[string]int
-	hanging int       // abandoned reads that have not come back
-	timers  sync.Pool // of *time.Timer
-	pending sync.Pool // of *pending[T]
-	buffers sync.Pool // of *[]byte
+	hanging int           // abandoned reads that have not come back
+	keeping int           // how many calls keep goroutines
+	kept    chan struct{} // closed when none does any more; nil if none does
+	next    chan func()   // what a kept goroutine runs next
+	timers  sync.Pool     // of *time.Timer
+	pending sync.Pool     // of *pending[T]
+	buffers sync.Pool     // of *[]byte
 }
 
 // A question is what may be refused: a file's content may be, and not what stat says of it.
@@ -72,6 +75,7 @@ func newGuard(m Machine, root string, log *slog.Logger) *guard {
 		patience: patience,
 		refused:  make(map[question]refusal),
 		stuck:    make(map[string]int),
+		next:     make(chan func()),
 	}
 }
 
@@ -86,14 +90,14 @@ func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 	if !ok {
 		p = &pending[T]{make(chan result[T]), make(chan struct{})}
 	}
-	go func() {
+	g.run(func() {
 		value, err := f()
 		select {
 		case p.done <- result[T]{value, err}:
 		case <-p.left:
 			g.returned(any(value))
 		}
-	}()
+	})
 	timer := g.timer()
 	defer g.timers.Put(timer)
 	select {
@@ -105,6 +109,51 @@ func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 		err := g.abandon(op, name)
 		close(p.left) // so that it is not used again
 		return none, err
+	}
+}
+
+// keep makes goroutines that have answered wait for the next read, until release is called: a new one for each of
+// thousands of files would grow its stack each time.
+func (g *guard) keep() (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.keeping++; g.kept == nil {
+		g.kept = make(chan struct{})
+	}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.keeping--; g.keeping == 0 {
+			close(g.kept)
+			g.kept = nil
+		}
+	}
+}
+
+// run runs f in a goroutine that waits, else in a new one.
+func (g *guard) run(f func()) {
+	select {
+	case g.next <- f:
+	default:
+		go g.answer(f)
+	}
+}
+
+// answer runs f, and what comes next as long as goroutines are kept.
+func (g *guard) answer(f func()) {
+	for {
+		f()
+		g.mu.Lock()
+		kept := g.kept
+		g.mu.Unlock()
+		if kept == nil {
+			return
+		}
+		select {
+		case f = <-g.next:
+		case <-kept:
+			return
+		}
 	}
 }
 

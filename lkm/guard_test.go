@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -62,6 +64,41 @@ func TestBlockedReadCostsTwoGoroutinesAtMost(t *testing.T) {
 		}
 		close(b.release)
 		synctest.Wait()
+	})
+}
+
+// One goroutine answers read after read while goroutines are kept, and ends with the last call that keeps it.
+func TestKeptGoroutineAnswersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ids sync.Map // of goroutines
+		g := newGuard(madeLinux(), "", nil)
+		read := func() {
+			_, err := guarded(g, "open", "a", func() (int, error) {
+				buf := make([]byte, 64)
+				id, _, _ := strings.Cut(string(buf[:runtime.Stack(buf, false)]), "[")
+				ids.Store(id, true)
+				return 0, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		outer, inner := g.keep(), g.keep()
+		read()
+		inner()
+		for range 10 {
+			read()
+		}
+		outer()
+		n := 0
+		for range ids.Range {
+			n++
+		}
+		if n != 1 {
+			t.Errorf("%d goroutines", n)
+		}
+		read()
 	})
 }
 

@@ -175,6 +175,7 @@ func (s *System) snapshot(ctx context.Context, scope Scope, collect collector) (
 	if s.of.image {
 		snap.Live = No
 	}
+	defer s.guard.keep()()
 	r := s.report()
 	var h fact.Header
 	s.backend.header(ctx, &h, r)
@@ -388,6 +389,7 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 // sequence yields what list does. A list that its budget cut short ends in an error, because nobody sees its Problem.
 func (s *System) sequence(op string, list func(*fact.Report) iter.Seq2[Module, error]) iter.Seq2[Module, error] {
 	return func(yield func(Module, error) bool) {
+		defer s.guard.keep()()
 		r := s.report()
 		for m, err := range list(r) {
 			if err != nil {
