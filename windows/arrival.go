@@ -30,9 +30,9 @@ type stagedPackage struct {
 }
 
 // packagesFor returns the packages of the store that bring the entry's file in: that of its folder, the one that the
-// registry names, and those with a file of its name that are linked with it, whose file has its bytes, or that would
-// put theirs where none is. The error says why another one may bring it in, too: under another name, if the links were
-// not read.
+// registry names, those with a file of its name that are linked with it or that would put theirs where none is, and
+// those with a file of its bytes: the INF may give that another name. The error says why another one may bring it in,
+// too.
 func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if e.Store != "" {
 		return []string{e.Store}, nil
@@ -49,12 +49,8 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 		if f.pack == "" || slices.Contains(folders, f.pack) {
 			continue
 		}
-		if !strings.EqualFold(baseName(f.path), baseName(e.Path)) { // its INF may give it another name
-			maybe = cmp.Or(maybe, unread)
-			continue
-		}
-		linked := func(p Package) bool { return strings.EqualFold(p.Name, f.pack) }
-		if strings.EqualFold(link, f.pack) || e.fileAbsent() || slices.ContainsFunc(e.Driver.Packages, linked) {
+		if strings.EqualFold(baseName(f.path), baseName(e.Path)) &&
+			(strings.EqualFold(link, f.pack) || e.fileAbsent() || e.linked(f.pack)) {
 			folders = append(folders, f.pack)
 			continue
 		}
@@ -69,7 +65,41 @@ func (c *checker) packagesFor(e *entry) ([]string, error) {
 	if link != "" && !slices.ContainsFunc(folders, named) { // the file has another name there
 		folders = append(folders, link)
 	}
+	renaming, err := c.renaming(e, folders)
+	return append(folders, renaming...), cmp.Or(maybe, err)
+}
+
+// linked reports whether a package of the store is one of the driver's.
+func (e *entry) linked(folder string) bool {
+	return slices.ContainsFunc(e.Driver.Packages, func(p Package) bool { return strings.EqualFold(p.Name, folder) })
+}
+
+// renaming returns further packages with a file whose INF has a service with the entry's file, which has another name
+// in the store: of those that are linked with the driver, and of all where the file was not read. The error says that
+// an INF could not be read.
+func (c *checker) renaming(e *entry, known []string) (folders []string, maybe error) {
+	asked := map[string]bool{}
+	for _, f := range c.inventory.Files {
+		if f.pack == "" || asked[f.pack] || slices.Contains(known, f.pack) || e.Driver.PE != nil && !e.linked(f.pack) {
+			continue
+		}
+		asked[f.pack] = true
+		switch p, err := c.kernel.staged(c.ctx, c.inventory, f.pack, c.report); {
+		case errors.Is(err, fs.ErrNotExist): // nothing is installed without an INF
+		case err != nil:
+			maybe = cmp.Or(maybe, err)
+		case p.starts(e):
+			folders = append(folders, f.pack)
+		}
+	}
 	return folders, maybe
+}
+
+// starts reports whether the package has a service with the entry's file.
+func (p *stagedPackage) starts(e *entry) bool {
+	return slices.ContainsFunc(p.inf.Services, func(s infService) bool {
+		return strings.EqualFold(s.Binary, baseName(e.Path))
+	})
 }
 
 // sameBytes reports whether two files have the same bytes. A file that is not there has none.
@@ -193,8 +223,7 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 	case p.published == "":
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: p.unsure})
 	}
-	named := func(s infService) bool { return strings.EqualFold(s.Binary, baseName(e.Path)) }
-	if !slices.ContainsFunc(p.inf.Services, named) {
+	if !p.starts(e) {
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
 			Text: "no service that package " + p.published + " adds names the file: what starts it is not known"})
 	}

@@ -308,6 +308,18 @@ func TestArrivalOfInstalled(t *testing.T) {
 		maps.DeleteFunc(m.Files, func(name string, _ *fstest.MapFile) bool { return strings.HasPrefix(name, storeDir) })
 	}
 	noFile := func(m *fakewindows.Machine) { delete(m.Files, system32+"drivers/disabled.sys") }
+	same := func(m *fakewindows.Machine) {
+		m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}
+	}
+	renamed := func(m *fakewindows.Machine) {
+		pack := storeDir + "disabled.inf_amd64_1/"
+		m.Files[pack+"x64.sys"] = m.Files[pack+"disabled.sys"]
+		delete(m.Files, pack+"disabled.sys")
+	}
+	noINF := func(m *fakewindows.Machine) { delete(m.Files, storeDir+"disabled.inf_amd64_1/disabled.inf") }
+	refused := func(m *fakewindows.Machine) {
+		m.Deny["C:/Windows/System32/DriverStore/FileRepository/disabled.inf_amd64_1/disabled.inf"] = true
+	}
 	for name, tt := range map[string]struct {
 		file, source string
 		change       []func(*fakewindows.Machine)
@@ -325,12 +337,18 @@ func TestArrivalOfInstalled(t *testing.T) {
 		"refused, no file of its name": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noCopy}, ""},
 		"refused, no package at all": {"disabled.sys", source, []func(*fakewindows.Machine){unread, noStore},
 			fact.Yes},
-		"the same bytes": {"other.sys", source, []func(*fakewindows.Machine){func(m *fakewindows.Machine) {
-			m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}
-		}}, fact.No},
+		"the same bytes": {"other.sys", source, []func(*fakewindows.Machine){same}, fact.No},
+		"the same bytes by another name": {"other.sys", source, []func(*fakewindows.Machine){same, renamed},
+			fact.No},
+		"other bytes by another name": {"other.sys", source, []func(*fakewindows.Machine){renamed}, fact.Yes},
+		"no file yet, by another name": {"other.sys", source, []func(*fakewindows.Machine){noFile, renamed},
+			""},
+		"no file yet, and an INF that is refused": {"other.sys", source,
+			[]func(*fakewindows.Machine){noFile, renamed, refused}, ""},
+		"no file yet, and no INF": {"other.sys", source, []func(*fakewindows.Machine){noFile, renamed, noINF},
+			fact.Yes},
 		"the same bytes that cannot be read": {"other.sys", source, []func(*fakewindows.Machine){
-			func(m *fakewindows.Machine) {
-				m.Files[system32+"drivers/disabled.sys"] = &fstest.MapFile{Data: sample("d")}
+			same, func(m *fakewindows.Machine) {
 				m.Deny["C:/Windows/System32/DriverStore/FileRepository/disabled.inf_amd64_1/disabled.sys"] = true
 			}}, ""},
 		"no file yet": {"other.sys", source, []func(*fakewindows.Machine){noFile}, ""},
