@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,8 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
@@ -199,6 +203,59 @@ func asItIs(r io.ReadCloser) io.Reader {
 	return r
 }
 
+// utf8Text returns the text of r in UTF-8, without the mark that a text may begin with: > of Windows PowerShell writes
+// UTF-16.
+func utf8Text(r io.Reader) io.Reader {
+	in := bufio.NewReader(r)
+	head, _ := in.Peek(3) // an error comes again
+	switch {
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		_, _ = in.Discard(3)
+	case bytes.HasPrefix(head, []byte("\xff\xfe")):
+		_, _ = in.Discard(2)
+		return &utf16Reader{in: in, order: binary.LittleEndian}
+	case bytes.HasPrefix(head, []byte("\xfe\xff")):
+		_, _ = in.Discard(2)
+		return &utf16Reader{in: in, order: binary.BigEndian}
+	}
+	return in
+}
+
+// A utf16Reader reads UTF-16 as UTF-8.
+type utf16Reader struct {
+	in    *bufio.Reader
+	order binary.ByteOrder
+	rest  []byte // of a rune that did not fit
+}
+
+func (u *utf16Reader) Read(p []byte) (int, error) {
+	n := copy(p, u.rest)
+	u.rest = u.rest[n:]
+	for n < len(p) && (n == 0 || u.in.Buffered() >= 4) {
+		r, err := u.unit()
+		if err != nil {
+			return n, err
+		}
+		if utf16.IsSurrogate(r) {
+			low, err := u.unit()
+			if err != nil {
+				return n, err
+			}
+			r = utf16.DecodeRune(r, low)
+		}
+		u.rest = utf8.AppendRune(u.rest[:0], r)
+		fits := copy(p[n:], u.rest)
+		n, u.rest = n+fits, u.rest[fits:]
+	}
+	return n, nil
+}
+
+func (u *utf16Reader) unit() (rune, error) {
+	var b [2]byte
+	_, err := io.ReadFull(u.in, b[:])
+	return rune(u.order.Uint16(b[:])), err
+}
+
 // folder returns a folder that an argument names.
 func folder(name string) (fs.FS, error) {
 	info, err := os.Stat(name)
@@ -240,6 +297,7 @@ func (a *app) readRecord(name string) (*lkm.Snapshot, *tape.Tape, error) {
 }
 
 func readRecord(name string, r io.Reader) (*lkm.Snapshot, *tape.Tape, error) {
+	r = utf8Text(r)
 	head := make([]byte, 16)
 	n, err := io.ReadFull(r, head)
 	switch {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -13,7 +14,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+	"unicode/utf16"
 )
 
 // special makes things that are not regular files in a folder, by their name, each with what an error says of it.
@@ -200,6 +203,39 @@ func TestReadingEndsWithTheContext(t *testing.T) {
 	}
 	if f, err := openPipe(ctx, os.DevNull, os.O_RDONLY, time.Hour); err == nil {
 		_ = f.Close() // which of the two came first is not said
+	}
+}
+
+// TestTextOfWindows: > of Windows PowerShell writes UTF-16, and an editor a mark before UTF-8.
+func TestTextOfWindows(t *testing.T) {
+	const text = "{\"a\":\"\u00fc\u20ac\U0001f600\"}\n"
+	wide := func(order binary.AppendByteOrder, text string) string {
+		b := order.AppendUint16(nil, 0xfeff)
+		for _, u := range utf16.Encode([]rune(text)) {
+			b = order.AppendUint16(b, u)
+		}
+		return string(b)
+	}
+	for _, in := range []string{text, "\xef\xbb\xbf" + text, wide(binary.LittleEndian, text),
+		wide(binary.BigEndian, text)} {
+		for _, r := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
+			got, err := io.ReadAll(iotest.OneByteReader(utf8Text(r)))
+			if err != nil || string(got) != text {
+				t.Errorf("%q: %q, %v", in, got, err)
+			}
+		}
+	}
+	if got, err := io.ReadAll(utf8Text(strings.NewReader("\xff\xfea\x00b"))); err == nil {
+		t.Errorf("cut off: %q", got)
+	}
+	_, whole, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-container", "--host", "web1")
+	if code, out, errs := lkmRun(t, wide(binary.LittleEndian, whole), "mirror"); code != 0 || out == "" {
+		t.Errorf("mirror: exit %d, %s", code, errs)
+	}
+	_, snap, _ := lkmRun(t, "", "list", "--tape", "demo:synthetic-container", "--format", "json")
+	name := tempFile(t, "snapshot", []byte(wide(binary.LittleEndian, snap)))
+	if code, out, errs := lkmRun(t, "", "diff", name, "demo:synthetic-container"); code != 0 {
+		t.Errorf("diff: exit %d, %s%s", code, out, errs)
 	}
 }
 

@@ -122,6 +122,7 @@ synthetic: yes
 evil` + "\x1b[2J\x1b[1;1H" + ` 4096 0 - Live 0x0000000000000000
 rtl` + "\u202e" + `gnp.exe 4096 1 evil` + "\x1b[2J\x1b[1;1H" + `, Live 0x0000000000000000 (OE)
 =cmd|calc 4096 0 - Live 0x0000000000000000
+-2+cmd|calc 4096 0 - Live 0x0000000000000000
 -- file proc/sys/kernel/tainted --
 12288
 -- end --
@@ -149,7 +150,7 @@ func TestHostileNames(t *testing.T) {
 		}
 	}
 	_, out, _ := lkmRun(t, "", "list", "--format", "csv", "--fields", "name", "--tape", file)
-	if !strings.Contains(out, "\n'=cmd|calc\n") {
+	if !strings.Contains(out, "\n'=cmd|calc\n") || !strings.Contains(out, "\n'-2+cmd|calc\n") {
 		t.Errorf("a formula is left to the spreadsheet:\n%s", out)
 	}
 	_, out, _ = lkmRun(t, "", "list", "--format", "json", "--tape", file)
@@ -302,6 +303,24 @@ func begun(t *testing.T, args ...string) (c *exec.Cmd, out io.ReadCloser, errs *
 }
 
 // A reader that goes away early is not trouble, and nothing is said.
+// A full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// TestFullOutput: what could not be written is an error, also beside an exit code that says something else.
+func TestFullOutput(t *testing.T) {
+	for _, call := range []string{"list", "check loop", "discrepancies", "audit --rules cis-debian-12",
+		"discrepancies --strict"} {
+		var errs bytes.Buffer
+		args := append(strings.Fields(call), "--tape", "demo:debian-6.12-cloud-root")
+		code := run(t.Context(), args, strings.NewReader(""), full{}, &errs)
+		if code != exitFatal || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%s: exit %d, %s", call, code, errs.String())
+		}
+	}
+}
+
 func TestHead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the command")

@@ -36,7 +36,8 @@ written until a new baseline ends the gap; nor before the first one, if the host
 host was started again.
 
 Exits 1 when there was a gap, a line that is not an event, or a host without a baseline; 2 when a file could
-not be read or written, which costs only itself, and when no line is an event.`,
+not be read or written, which costs only itself, and when no line is an event. Interrupted or terminated, it
+writes what has come so far, and exits 2.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runMirror(c.Context(), dir, args) },
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "write each host's snapshot to `DIR`/HOST.json")
@@ -65,10 +66,10 @@ func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror), begun: make(map[string]bool)}
 	for _, name := range files {
 		err := c.readFile(ctx, name)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		c.fail(err)
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	for _, host := range slices.Sorted(maps.Keys(c.hosts)) {
 		c.fail(c.write(host))
@@ -107,21 +108,33 @@ func (c *collector) readFile(ctx context.Context, name string) error {
 }
 
 func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
-	for e, err := range lkm.ReadEvents(in) {
+	events, others := 0, 0
+	defer func() {
+		if others > maxOthers {
+			c.app.note(fmt.Errorf("%s: %d lines are not events of lkm watch, and %d are", name, others, events))
+		}
+	}()
+	for e, err := range lkm.ReadEvents(utf8Text(in)) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
+			events++
 			c.add(e)
-		case errors.Is(err, lkm.ErrMalformed) || errors.Is(err, lkm.ErrTooLarge) ||
-			errors.Is(err, errors.ErrUnsupported):
-			c.report(name, err)
-		default:
+		case !errors.Is(err, lkm.ErrMalformed) && !errors.Is(err, lkm.ErrTooLarge) &&
+			!errors.Is(err, errors.ErrUnsupported):
 			return fmt.Errorf("%s: %w", name, err)
+		default:
+			if others++; others <= maxOthers {
+				c.report(name, err)
+			}
 		}
 	}
 	return nil
 }
+
+// maxOthers is how many lines of a file that are not events are reported one by one.
+const maxOthers = 5
 
 // maxWrong is how many gaps and lines that are not events are reported one by one.
 const maxWrong = 1000

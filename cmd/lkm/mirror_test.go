@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,6 +101,32 @@ func TestMirrorReportsGaps(t *testing.T) {
 	if code != 1 || strings.Count(out, "\n") != 1 || strings.Count(errs, "\n") != 2 || strings.Contains(errs, "\x1b") ||
 		!strings.Contains(errs, "gap in the events") || !strings.Contains(errs, "line 7") {
 		t.Errorf("exit %d: %s: %s", code, out, errs)
+	}
+}
+
+// TestMirrorOfOtherText: of a file that is not one of events not every line is reported.
+func TestMirrorOfOtherText(t *testing.T) {
+	_, out, _ := lkmRun(t, "", "list", "--tape", "demo:synthetic-container", "--format", "json")
+	code, _, errs := lkmRun(t, out, "mirror")
+	if code != 2 || strings.Count(errs, "\n") != maxOthers+1 || !strings.Contains(errs, "and 0 are") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
+// TestMirrorInterrupted: what came before the end is written.
+func TestMirrorInterrupted(t *testing.T) {
+	_, lines, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-container", "--host", "web1")
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(w, lines)
+		_, _ = io.WriteString(w, "\n") // the lines are taken
+		cancel()
+	}()
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"mirror"}, r, &out, &errs)
+	if code != 2 || !strings.Contains(out.String(), `"host":"web1"`) || errs.String() != "lkm: interrupted\n" {
+		t.Errorf("exit %d: %.200s, %s", code, out.String(), errs.String())
 	}
 }
 

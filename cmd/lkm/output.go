@@ -227,6 +227,16 @@ func fieldCell(m *lkm.Module, field string, v any, absent string) string {
 	return orNone(text)
 }
 
+// isFormula reports whether a spreadsheet may take a cell for a formula, which a negative number and the sign for known
+// none are not.
+func isFormula(cell string) bool {
+	if cell == "" || cell == none || !strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return false
+	}
+	_, err := strconv.ParseFloat(cell, 64)
+	return err != nil || cell[0] != '-'
+}
+
 // writeCSV writes the table as CSV, with unprintable characters escaped. A cell that a spreadsheet
 // would take for a formula gets an apostrophe in front.
 func writeCSV(w io.Writer, t *table) error {
@@ -236,7 +246,7 @@ func writeCSV(w io.Writer, t *table) error {
 		for i, cell := range row {
 			cell = escape.Text(cell)
 			row[i] = cell
-			if cell != "" && strings.ContainsRune("=+@\t\r", rune(cell[0])) {
+			if isFormula(cell) {
 				row[i] = "'" + cell
 			}
 		}

@@ -92,10 +92,10 @@ func (a *app) run(ctx context.Context) int {
 	root := a.root()
 	err := root.ExecuteContext(ctx)
 	defer a.progress.end()
-	if flushErr := a.stdout.Flush(); err == nil {
-		err = flushErr
-	}
 	var code exit
+	if flushErr := a.stdout.Flush(); flushErr != nil && (err == nil || errors.As(err, &code)) {
+		err = flushErr // an exit code is no answer without what stdout has to say
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -112,6 +112,9 @@ func (a *app) run(ctx context.Context) int {
 
 // note prints an error on stderr.
 func (a *app) note(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	text := strings.ReplaceAll(escape.Text(oneLine(err)), ": lkm: ", ": ")
 	text = strings.TrimSuffix(text, ": "+errors.ErrUnsupported.Error()) // the rest says what is not supported
 	if !strings.HasPrefix(text, "lkm: ") {

@@ -64,7 +64,7 @@ func inOurWords(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return c.Help()
+				return misuse(c, "%s: missing argument: one of %s", c.Name(), strings.Join(subcommands(c), ", "))
 			}
 			return unknownCommand(c, args[0])
 		}
@@ -162,17 +162,23 @@ func withoutEffect(c *cobra.Command) (err error) {
 	return err
 }
 
-// unknownCommand returns the error for a word that is not a command, with the command that may be meant.
-func unknownCommand(c *cobra.Command, word string) error {
-	if meant := native(word); meant != "" && !c.HasParent() {
-		return misuse(c, "unknown command %q; did you mean lkm %s?", word, meant)
-	}
+// subcommands are the names of the commands below one.
+func subcommands(c *cobra.Command) []string {
 	var names []string
 	for _, sub := range c.Commands() {
 		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
 	}
+	return names
+}
+
+// unknownCommand returns the error for a word that is not a command, with the command that may be meant.
+func unknownCommand(c *cobra.Command, word string) error {
+	if meant := native(word); meant != "" && !c.HasParent() {
+		return misuse(c, "unknown command %q; did you mean lkm %s?", word, meant)
+	}
+	names := subcommands(c)
 	like := near.Names(word, names)
 	for _, name := range names { // a word that is cut off
 		if len(word) > 1 && strings.HasPrefix(name, word) && !slices.Contains(like, name) {
