@@ -208,6 +208,7 @@ func TestFirstReason(t *testing.T) {
 		{"lone", nil, "loadable on_disk"},
 		{"lone", map[string]string{conf: "blacklist lone\n"}, "loadable on_disk"},
 		{"lone", map[string]string{conf: "install lone /bin/false\n"}, "blocked install"},
+		{"lone", map[string]string{conf: "blacklist lone\ninstall lone /bin/false\n"}, "blocked install"},
 		{"lone", map[string]string{conf: "install lone /opt/tool\n"}, "unknown install"},
 		{"lone", map[string]string{"lib/modules/6/kernel/lone.ko": "-"}, "blocked file_missing"},
 		{"net", map[string]string{conf: "install hid /bin/false\n"}, "blocked install"},

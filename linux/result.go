@@ -64,8 +64,8 @@ func (r *result) set(outcome fact.VerdictOutcome, word string, because fact.Reas
 	r.word, r.because = word, because
 }
 
-// setFromWays sets the outcome that the ways come to: loadable if one is open, unknown if one may be, else blocked.
-// The result keeps its word.
+// setFromWays sets the outcome that the ways come to: loadable if one is open, unknown if one may be, else blocked by
+// what stops modprobe: what stops an alias may do no more than that. The result keeps its word.
 func (r *result) setFromWays() {
 	outcome, because := fact.VerdictBlocked, fact.Reason{}
 	for i, w := range r.prospect.Ways {
@@ -79,7 +79,7 @@ func (r *result) setFromWays() {
 			return
 		case a.Blocked() == "" && outcome != fact.VerdictUnknown:
 			outcome, because = fact.VerdictUnknown, a.Because()
-		case outcome == fact.VerdictBlocked && because.Code == "":
+		case outcome == fact.VerdictBlocked && (because.Code == "" || w.Way == WayModprobe && a.Because().Code != ""):
 			because = a.Because()
 		}
 	}

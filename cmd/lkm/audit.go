@@ -94,6 +94,9 @@ func (a *app) runAudit(ctx context.Context, f *auditFlags, args []string) error 
 		if o.Baseline, err = a.snapshot(ctx, f.baseline); err != nil {
 			return fmt.Errorf("--baseline: %w", err)
 		}
+		if err := a.openCompared(targets, o.Baseline.Detail); err != nil {
+			return err
+		}
 	}
 	report, err := audit.Run(ctx, targets, sets, o)
 	if err != nil {
@@ -149,7 +152,34 @@ func closeTargets(targets []audit.Target) {
 		if t.System != nil {
 			t.System.Close()
 		}
+		if t.Compared != nil {
+			t.Compared.Close()
+		}
 	}
+}
+
+// openCompared opens each machine a second time, to be read as its baseline was: rules may ask for more.
+func (a *app) openCompared(targets []audit.Target, detail lkm.Detail) error {
+	o, err := a.options()
+	if err != nil {
+		return err
+	}
+	o.Detail = detail
+	for i := range targets {
+		t := &targets[i]
+		if t.System == nil || t.Image {
+			continue
+		}
+		if read, ok := t.Files.(*tape.Tape); ok {
+			t.Compared, err = replay(read, o)
+		} else {
+			t.Compared, err = lkm.Open(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // auditTargets opens the machines to audit.

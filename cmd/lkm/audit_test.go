@@ -28,6 +28,8 @@ func TestAuditExit(t *testing.T) {
 	const demo = "demo:synthetic-debian-root"
 	rules := func(text string) string { return writeTemp(t, "r.yaml", text) }
 	deny := func(name string) string { return rules("rules:\n  - {id: r, kind: deny, modules: [" + name + "]}\n") }
+	_, saved, _ := lkmRun(t, "", "list", "--tape", demo, "--format", "json")
+	signed := rules("rules: [{id: r, kind: unsigned}]")
 	for _, c := range []struct {
 		args []string
 		want int
@@ -42,6 +44,7 @@ func TestAuditExit(t *testing.T) {
 		{[]string{"--rules", deny("nvidia"), "--explain", "--tape", demo}, 1,
 			"  effective  in the list of what is denied"},
 		{[]string{"--baseline", demo, demo}, 0, "baseline"},
+		{[]string{"--rules", signed, "--baseline", writeTemp(t, "old.json", saved), demo}, 1, "pass     baseline  -"},
 		{[]string{"--baseline", demo, "demo:synthetic-freebsd-root"}, 3, "the baseline is of linux"},
 		{[]string{"--tape", demo}, 2, ""},
 		{[]string{"--rules", "cis-debian", "--tape", demo}, 2, ""},

@@ -21,6 +21,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
 var today = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -435,6 +436,52 @@ func TestBaseline(t *testing.T) {
 	other.OS = lkm.FreeBSD
 	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: other}}); r.Worst() != audit.Unknown {
 		t.Errorf("another system: %s", statuses(r))
+	}
+}
+
+// A machine that rules ask more of differs from no baseline for that. Of snapshots with other details only names are
+// compared.
+func TestBaselineOfOtherDetail(t *testing.T) {
+	for _, name := range lkmtest.Names() {
+		recorded, err := lkmtest.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func(detail lkm.Detail) (*lkm.System, *lkm.Snapshot) {
+			sys, err := lkm.OpenMachine(recorded.Header().OS, recorded, lkm.Options{Detail: detail})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { sys.Close() })
+			snap, err := sys.Snapshot(t.Context())
+			if err != nil {
+				return sys, nil
+			}
+			return sys, snap
+		}
+		compared, old := open(0)
+		if old == nil {
+			continue
+		}
+		sys, more := open(lkm.DetailFiles | lkm.DetailSignatures)
+		o := audit.Options{Baseline: old}
+		r := run(t, o, []audit.Target{{Name: name, System: sys, Compared: compared}})
+		if got := statuses(r); got != "baseline pass" {
+			t.Errorf("%s: %s: %+v", name, got, r.Rows)
+		}
+		for _, target := range []audit.Target{{System: sys}, {Snapshot: more}} {
+			r := run(t, o, []audit.Target{target})
+			if got := statuses(r); got != "baseline unknown" && got != "baseline pass" {
+				t.Errorf("%s: %s", name, got)
+			}
+		}
+	}
+	old, now := snapshot(module("gone"), module("kept")), snapshot(module("new"), module("kept"))
+	now.Modules[1].Version, now.Detail = "2", lkm.DetailFiles
+	r := run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: now}})
+	if got := statuses(r); got != "baseline new fail, baseline gone fail, baseline unknown" ||
+		!strings.HasSuffix(r.Rows[2].Because, "the baseline has the details none, this has files") {
+		t.Errorf("%s: %+v", got, r.Rows)
 	}
 }
 

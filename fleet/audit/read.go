@@ -382,7 +382,7 @@ func (e *Exception) check() error {
 }
 
 func needed(key, text string) error {
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		return fmt.Errorf("%s: missing", key)
 	}
 	return texts(key, text)

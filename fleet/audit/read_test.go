@@ -95,6 +95,8 @@ func TestReadRefuses(t *testing.T) {
 		{exception(`{"rule":"a","owner":"o","reason":"r"}`), `exceptions[0] ("a"): expires: missing`},
 		{exception(`{"rule":"a","owner":"o","expires":"2026-01-01"}`), `reason: missing`},
 		{exception(`{"rule":"a","reason":"r","expires":"2026-01-01"}`), `owner: missing`},
+		{exception(`{"rule":"a","owner":" ","reason":"r","expires":"2026-01-01"}`), `owner: missing`},
+		{exception(`{"rule":"a","owner":"o","reason":"\t","expires":"2026-01-01"}`), `reason: missing`},
 		{exception(`{"rule":"a","owner":"o","reason":"r","expires":"1.1.2026"}`), `not a day`},
 		{exception(`{"rule":"a","owner":"o","reason":"r","expires":"2026-02-30"}`), `not a day`},
 		{exception(`{"rule":"a","owner":"o","reason":"r","expires":"2026-01-01","until":"x"}`), `"until": no such key`},

@@ -20,6 +20,9 @@ type Target struct {
 	Name string
 	// System is the machine: live, an image, or a recording. nil if there is only Snapshot.
 	System *lkm.System
+	// Compared is the machine again, opened with the Detail of Options.Baseline, for the comparison with it; nil is
+	// System.
+	Compared *lkm.System
 	// Image is set if System is an image, which runs no kernel.
 	Image bool
 	// Files is the machine's root, for what a benchmark's own check reads; nil is unknown. It may be the Machine of
@@ -158,7 +161,7 @@ func (m *machine) snapshot(ctx context.Context, scope lkm.Scope) (*lkm.Snapshot,
 	var t taken
 	switch {
 	case m.System != nil && scope == lkm.ScopeLoaded:
-		t.snap, t.err = m.System.Snapshot(ctx)
+		t.snap, t.err = loaded(ctx, m.System)
 	case m.System != nil:
 		t.snap, t.err = m.System.SnapshotOf(ctx, scope)
 	case scope == lkm.ScopeLoaded:
@@ -180,7 +183,17 @@ func (m *machine) snapshot(ctx context.Context, scope lkm.Scope) (*lkm.Snapshot,
 	return t.snap, t.err
 }
 
-// inKernel returns the snapshot without the modules that are only compiled in or on disk, which lkm list --all has too.
+// loaded returns the modules in the kernel of a machine.
+func loaded(ctx context.Context, sys *lkm.System) (*lkm.Snapshot, error) {
+	snap, err := sys.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return inKernel(snap), nil
+}
+
+// inKernel returns the snapshot without the modules that are only compiled in or on disk, which lkm list --all and the
+// list of illumos have too.
 func inKernel(s *lkm.Snapshot) *lkm.Snapshot {
 	out := func(mod lkm.Module) bool {
 		return mod.State == lkm.StateBuiltin || mod.State == lkm.StateInstalled || mod.State == lkm.StateStaged

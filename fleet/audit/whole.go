@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,7 +156,7 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 		return
 	}
 	r := &Rule{ID: BaselineRule, Kind: Baseline, Title: "as in the baseline", Severity: Medium}
-	now, err := m.snapshot(ctx, lkm.ScopeLoaded)
+	now, err := m.compared(ctx)
 	if now == nil {
 		m.unknown(r, "", err)
 		return
@@ -181,6 +182,9 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 		}
 		d.Added = nil
 	}
+	if text := otherDetail(old, now); text != "" && withoutRecords(d) {
+		err = errors.Join(err, errors.New(text))
+	}
 	for i := range d.Added {
 		m.add(r, Row{Subject: d.Added[i].Name, Status: Fail, Effective: "added", File: d.Added[i].Path,
 			Because: "not in the baseline"})
@@ -201,6 +205,36 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 	case d.IsEmpty() && !other:
 		m.add(r, Row{Status: Pass, Because: fmt.Sprintf("%d loaded modules", len(now.Modules))})
 	}
+}
+
+// compared returns what is compared with a baseline.
+func (m *machine) compared(ctx context.Context) (*lkm.Snapshot, error) {
+	if m.Compared == nil {
+		return m.snapshot(ctx, lkm.ScopeLoaded)
+	}
+	now, err := loaded(ctx, m.Compared)
+	if err == nil {
+		err = now.ListErr(lkm.StateLoaded)
+	}
+	return now, err
+}
+
+// otherDetail says that two snapshots were not read alike, if so: their records then differ without a change. No
+// record has a policy.
+func otherDetail(old, now *lkm.Snapshot) string {
+	if (old.Detail^now.Detail)&^lkm.DetailPolicy == 0 {
+		return ""
+	}
+	name := func(s *lkm.Snapshot) string { return cmp.Or(s.Detail.String(), "none") }
+	return fmt.Sprintf("only names are compared: the baseline has the details %s, this has %s", name(old), name(now))
+}
+
+// withoutRecords takes out of a difference what is about modules of both snapshots. It reports whether there was some.
+func withoutRecords(d *lkm.Delta) bool {
+	before := len(d.Changed) + len(d.Unobserved)
+	d.Changed = nil
+	d.Unobserved = slices.DeleteFunc(d.Unobserved, func(c lkm.Change) bool { return c.After != nil })
+	return len(d.Unobserved) < before
 }
 
 // nameOf returns the name of a changed module.
