@@ -340,7 +340,7 @@ func TestSiPolicySigners(t *testing.T) {
 	var r fact.Report
 	l, err := ParseBlockList([]byte(kernelPolicy(
 		`<Allow ID="ID_ALLOW_FIXED" FileName="fixed.sys" MinimumFileVersion="3.0.0.0"/><Allow `+
-			`ID="ID_ALLOW_HASH" Hash="`+hashA+`"/>`,
+			`ID="ID_ALLOW_HASH" Hash="`+hashA+`"/><Allow ID="ID_ALLOW_PATH" FilePath="C:\p\*"/>`,
 		signer("ISSUER", "", `<CertIssuer Value="CA"/><CertPublisher Value="i"/>`)+
 			signer("OTHER", "", `<CertIssuer Value="Another CA"/><CertPublisher Value="i"/>`)+
 			signer("LATE", ` SignTimeAfter="2020-01-01T00:00:00Z"`, `<CertPublisher Value="l"/>`)+
@@ -350,7 +350,8 @@ func TestSiPolicySigners(t *testing.T) {
 		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/>`+
 			`<DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
 <DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/>`+
-			`<ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)), &r)
+			`<ExceptAllowRule AllowRuleID="ID_ALLOW_PATH"/><ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/>`+
+			`</DeniedSigner></DeniedSigners>`)), &r)
 	if err != nil || l.Rules != 4 || len(r.Problems) != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -380,6 +381,12 @@ func TestSiPolicySigners(t *testing.T) {
 			"EXCEPT signer strong tbsHash publisher"},
 		{"excepted by version",
 			BlockEvidence{Version: versionOf("fixed.sys", "3.0.0.0"), Signatures: signedBy("e", "", fact.Yes)}, ""},
+		{"excepted by a path, which may not count",
+			BlockEvidence{Path: `C:\p\e.sys`, Signatures: signedBy("e", "", fact.Yes)},
+			"EXCEPT signer weak tbsHash publisher exempt"},
+		{"excepted by digest, and by a path",
+			BlockEvidence{Path: `C:\p\e.sys`, Hashes: &pe.Hashes{AuthentihashSHA256: hashA},
+				Signatures: signedBy("e", "", fact.Yes)}, ""},
 		{"excepted by digest",
 			BlockEvidence{Hashes: &pe.Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
 	} {

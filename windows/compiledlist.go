@@ -72,7 +72,7 @@ func (c *compiled) addRule(i int) {
 	rule := &policyRule{id: ruleID(i), kind: ruleKinds[f.Kind], hash: hex.EncodeToString(f.Hash), path: f.FilePath,
 		apps: len(f.AppIDs) > 0 || f.PackageFamilyName != ""}
 	for j, v := range [...]string{f.FileName, f.InternalName, f.FileDescription, f.ProductName} {
-		if v = strings.TrimSpace(v); v != "" {
+		if strings.TrimSpace(v) != "" {
 			rule.fields = append(rule.fields, ruleField{resourceFields[j].attr, resourceFields[j].resource, v})
 		}
 	}
@@ -102,7 +102,7 @@ func (c *compiled) addRule(i int) {
 func (r *policyRule) title() string {
 	words := make([]string, 0, len(r.fields)+1)
 	for _, f := range r.fields {
-		words = append(words, f.want)
+		words = append(words, strings.TrimSpace(f.want))
 	}
 	if r.path != "" {
 		words = append(words, r.path)

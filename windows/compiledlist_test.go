@@ -76,9 +76,11 @@ func TestCompiledList(t *testing.T) {
 	}{
 		"a digest, whichever": {BlockEvidence{Hashes: &pe.Hashes{FirstPageSHA256: hashA}},
 			"rule 0 hash strong firstPageSha256 audit"},
-		"in the range": {BlockEvidence{Version: versionOf("vuln.sys", "1.5.0.0")},
+		"in the range": {BlockEvidence{Version: versionOf("vuln.sys ", "1.5.0.0")},
 			"rule 1 file strong OriginalFilename fileVersion audit"},
-		"above it": {BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.1")}, ""},
+		"in the range, without the rule's blank": {BlockEvidence{Version: versionOf("vuln.sys", "1.5.0.0")},
+			"rule 1 file weak OriginalFilename blanks fileVersion audit"},
+		"above it": {BlockEvidence{Version: versionOf("vuln.sys ", "2.0.0.1")}, ""},
 		"any version": {BlockEvidence{Version: versionOf("any.sys", "")},
 			"rule 2 file strong OriginalFilename audit"},
 		"up to": {BlockEvidence{Version: versionOf("up.sys", "4.21.0.0")},

@@ -445,7 +445,7 @@ func (s *loldrivers) byNameAndVersion(e BlockEvidence, add func([]int, Strength,
 	}
 	versions := append([]string{e.Version.File}, e.Version.Strings("FileVersion")...)
 	for _, name := range e.Version.Strings("OriginalFilename") {
-		for _, id := range s.byName[fold(name)] {
+		for _, id := range s.byName[fold(strings.TrimSpace(name))] {
 			v := s.samples[id].version
 			if v == "" || !slices.Contains(versions, v) {
 				continue

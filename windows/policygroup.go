@@ -2,7 +2,11 @@
 
 package windows
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/kernelext/kernelext/fact"
+)
 
 // A policyGroup is one part of a signing scenario. Code integrity takes each by itself: an exception in one of them
 // changes nothing in another.
@@ -62,18 +66,22 @@ func (r *policyRule) refer(g policyGroup) {
 }
 
 // denied returns the first group that denies what the signer signed; false if every reference makes an exception for
-// the file. A signer that the kernel's scenario does not refer to is in groupNone.
-func (s *policySigner) denied(p *siPolicy, e BlockEvidence) (policyGroup, bool) {
+// the file. open is evidence that an exception may count. A signer that the kernel's scenario does not refer to is in
+// groupNone.
+func (s *policySigner) denied(p *siPolicy, e BlockEvidence) (first policyGroup, open []fact.Evidence, found bool) {
+	first = groupNone
 	if len(s.denials) == 0 {
-		return groupNone, true
+		return first, nil, true
 	}
-	first, found := groupNone, false
 	for _, d := range s.denials {
-		if d.group < first && !p.excepted(d.except, e) {
-			first, found = d.group, true
+		if d.group > first || found && d.group == first && open == nil {
+			continue
+		}
+		if may, except := p.excepted(d.except, e); !except {
+			first, open, found = d.group, may, true
 		}
 	}
-	return first, found
+	return first, open, found
 }
 
 // inheriting returns which of a policy's scenarios count for drivers: those of drivers, and what they take over, one

@@ -44,6 +44,8 @@ const (
 	factApps      = "apps"       // the rule is for what certain apps load
 	factAnySigner = "anySigner"  // the rule counts for what a signer signed, and whether it signed this is not known
 	factNoVersion = "anyVersion" // the rule names versions, and the resource has no number of one
+	factBlanks    = "blanks"     // the rule's name and the file's differ in blanks at their ends
+	factExempt    = "exempt"     // an exception may fit the file
 )
 
 // doubts say why such evidence leaves it open.
@@ -58,6 +60,8 @@ var doubts = [...]struct{ fact, because string }{
 	{factApps, "the rule is for certain apps, and whether it counts for drivers is not known"},
 	{factAnySigner, "the rule counts for what some signer signed, and whether that one signed the driver is not known"},
 	{factNoVersion, "the rule is for certain versions, and the file's version resource has no number"},
+	{factBlanks, "the names differ in blanks at their ends, and whether they are the same to Windows is not known"},
+	{factExempt, "whether an exception of the policy counts for the file is not known"},
 }
 
 // bySigner reports whether the rule counts because of who signed the driver.
@@ -90,11 +94,12 @@ type policyRule struct {
 	allowed []allowance
 }
 
-// A ruleField is one string of the version resource that must be equal.
+// A ruleField is one string of the version resource that must be equal, as the rule has it: Microsoft's own list has
+// names with a blank at the end.
 type ruleField struct{ attr, resource, want string }
 
 // anyName reports whether the field asks nothing of a file.
-func (f ruleField) anyName() bool { return f.attr == "FileName" && f.want == "*" }
+func (f ruleField) anyName() bool { return f.attr == "FileName" && strings.TrimSpace(f.want) == "*" }
 
 type policySigner struct {
 	id, name  string
@@ -179,11 +184,11 @@ func (p *siPolicy) matchSigners(list string, e BlockEvidence) []BlockMatch {
 		if by.signatures == nil {
 			continue
 		}
-		g, ok := s.denied(p, e)
+		g, open, ok := s.denied(p, e)
 		if !ok {
 			continue
 		}
-		hits = append(hits, hit{s, g, by.first})
+		hits = append(hits, hit{s, g, append(slices.Clip(by.first), open...)})
 		for i := range denied {
 			denied[i] = denied[i] || g == groupProduct && by.signatures[i]
 		}
@@ -301,6 +306,9 @@ func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, boo
 			return nil, false
 		}
 		ev = append(ev, fact.Evidence{Fact: f.resource, Value: got, Source: SourceFile})
+		if !strings.EqualFold(got, f.want) {
+			ev = append(ev, fact.Evidence{Fact: factBlanks, Value: got, Source: SourceFile})
+		}
 	}
 	if ranged {
 		have, ok := parseVersion(v.File)
@@ -341,13 +349,17 @@ func (r *policyRule) bounds(denies bool) (lowest, highest *fileVersion) {
 	return r.min, r.max
 }
 
-func equalString(v *pe.Version, name, want string) (string, bool) {
+// equalString returns the string of that name that is equal, or else one that is but for blanks at the ends.
+func equalString(v *pe.Version, name, want string) (got string, ok bool) {
 	for _, s := range v.Strings(name) {
 		if strings.EqualFold(s, want) {
 			return s, true
 		}
+		if strings.EqualFold(strings.TrimSpace(s), strings.TrimSpace(want)) {
+			got, ok = s, true
+		}
 	}
-	return "", false
+	return got, ok
 }
 
 // carried says which signatures of a driver a signer made.
@@ -409,23 +421,26 @@ func (s *policySigner) narrowed(p *siPolicy, e BlockEvidence, denies bool) ([]fa
 	return nil, len(s.attribs) == 0
 }
 
-// excepted reports whether one of the Allow rules fits the file.
-func (p *siPolicy) excepted(rules []string, e BlockEvidence) bool {
+// excepted reports whether one of the Allow rules fits the file. It is evidence if it is not known whether one counts.
+func (p *siPolicy) excepted(rules []string, e BlockEvidence) (open []fact.Evidence, ok bool) {
 	for _, id := range rules {
 		r := p.rules[id]
 		if r == nil || r.kind != "Allow" {
 			continue
 		}
-		if _, ok := r.matches(e, false); ok {
-			return true
+		switch ev, fits := r.matches(e, false); {
+		case fits && doubtOf(ev) == "":
+			return nil, true
+		case fits:
+			open = []fact.Evidence{{Fact: factExempt, Value: id, Source: sourceBlockList}}
 		}
 		for _, h := range e.hashes() {
 			if r.hash != "" && h.value == r.hash {
-				return true
+				return nil, true
 			}
 		}
 	}
-	return false
+	return open, false
 }
 
 func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) (ev []fact.Evidence, ok bool) {

@@ -251,8 +251,7 @@ func (p *policyParser) text(s string) {
 func (p *policyParser) rule(t xml.StartElement) {
 	r := &policyRule{kind: t.Name.Local, id: attr(t, "ID"), name: attr(t, "FriendlyName"), hash: fold(attr(t, "Hash"))}
 	for _, f := range resourceFields {
-		// Microsoft's own list has names with a blank at the end.
-		if v := strings.TrimSpace(attr(t, f.attr)); v != "" {
+		if v := attr(t, f.attr); strings.TrimSpace(v) != "" {
 			r.fields = append(r.fields, ruleField{f.attr, f.resource, v})
 		}
 	}
