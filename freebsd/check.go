@@ -4,7 +4,9 @@ package freebsd
 
 import (
 	"context"
+	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -111,6 +113,12 @@ func (c *checker) open(fsys fs.FS, name string, max int64) error {
 	file := existing(fsys, name)
 	if file == "" {
 		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if _, err := fs.Stat(fsys, slashPath(file)); err != nil { // it is not known whether there is one
+		if _, own := fs.Stat(fsys, slashPath(path.Clean(name))); own != nil && !errors.Is(own, fs.ErrNotExist) {
+			return own
+		}
+		return err
 	}
 	f := readDiskFile(fsys, file, max, c.library.report.Budget)
 	f.aside = true

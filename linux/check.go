@@ -53,7 +53,7 @@ func (k *Kernel) queryName(query string, r *fact.Report) (string, error) {
 	if name, ok := strings.CutPrefix(query, string(fact.KindLinuxModule)+":"); ok {
 		return name, nil
 	}
-	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
+	if !isPath(query) {
 		return query, nil
 	}
 	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, r)
@@ -64,6 +64,11 @@ func (k *Kernel) queryName(query string, r *fact.Report) (string, error) {
 		return name, nil
 	}
 	return ko.NameOfFile(query), nil
+}
+
+// isPath reports whether a query is a path: an alias with a slash has a colon before it, as devname:net/tun has.
+func isPath(query string) bool {
+	return strings.HasPrefix(query, "/") || strings.Contains(query, "/") && !strings.Contains(query, ":")
 }
 
 // checkMachines are the kernels in question: the running one, the one asked for, or all on disk.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -61,15 +62,11 @@ func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lk
 		return sys.Check(ctx, query)
 	}
 	if sys.OS() == lkm.Darwin { // its files are named from its root
-		file, err := filepath.Abs(query)
-		if err != nil {
-			return nil, err
-		}
-		return sys.Check(ctx, file)
+		return checkFile(ctx, sys, query)
 	}
 	modules, err := a.readFile(ctx, query, lkm.DetailFiles)
 	if err != nil || len(modules) == 0 || modules[0].Darwin == nil {
-		return sys.Check(ctx, query)
+		return checkFile(ctx, sys, query)
 	}
 	dir, file := filepath.Split(filepath.Clean(query))
 	fsys, err := lkm.Dir(cmp.Or(dir, "."))
@@ -87,6 +84,24 @@ func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lk
 	}
 	defer image.Close()
 	verdicts, err := image.Check(ctx, "/"+file)
+	for i := range verdicts {
+		verdicts[i].Query = query
+	}
+	return verdicts, err
+}
+
+// checkFile judges a file of this machine. A machine's files are named from its root, and not from the folder in which
+// the command runs.
+func checkFile(ctx context.Context, sys *lkm.System, query string) ([]lkm.Verdict, error) {
+	file := query
+	_, err := os.Stat(query)
+	if (err == nil || query[0] == '.') && !filepath.IsAbs(query) && !os.IsPathSeparator(query[0]) { // else an alias
+		if file, err = filepath.Abs(query); err != nil {
+			return nil, err
+		}
+		file = filepath.ToSlash(file)
+	}
+	verdicts, err := sys.Check(ctx, file)
 	for i := range verdicts {
 		verdicts[i].Query = query
 	}

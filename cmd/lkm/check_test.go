@@ -8,9 +8,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -67,6 +69,10 @@ func TestCheckFailsClosed(t *testing.T) {
 		{"one blocked, one unknown", map[string]string{"etc/modprobe.d/x.conf": block["etc/modprobe.d/x.conf"],
 			"lib/modules/6/modules.alias": "-"}, []string{"lone", "nosuch"}, 3, "1 unknown"},
 		{"id", nil, []string{"linux_module:lone"}, 1, "LOADABLE"},
+		{"a file that is not there", nil, []string{"/no/such.ko"}, 2, "/no/such.ko"},
+		{"a file of another name", nil, []string{"/no/such"}, 2, "/no/such"},
+		{"a file in a folder of any name", nil, []string{"/no:thing/such.ko"}, 2, "such.ko"},
+		{"a file without a root's slash", nil, []string{"no/such"}, 2, "no/such"},
 		{"two releases, none named", map[string]string{"lib/modules/7/modules.dep": ""},
 			[]string{"lone"}, 2, "--kernel"},
 		{"one of two releases", map[string]string{"lib/modules/7/modules.dep": ""}, []string{"lone", "--kernel", "6"},
@@ -185,5 +191,36 @@ func TestPolicyOfAnImage(t *testing.T) {
 	}
 	if code := run(t.Context(), []string{"watch", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 {
 		t.Errorf("watch of an image: exit code %d", code)
+	}
+}
+
+// TestCheckFileHere: a file is looked for in the folder in which the command runs, and an alias is not a file.
+func TestCheckFileHere(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it takes the running kernel")
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("here.ko", kotest.LinuxModule("name=kernelext_here", "license=GPL"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := lkmRun(t, "", "check", "./here.ko", "--format", "json")
+	if code == exitFatal || !strings.Contains(out, `"query": "./here.ko"`) || strings.Contains(errs, "here.ko") {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	if code, _, errs := lkmRun(t, "", "check", "./nosuch.ko"); code != exitFatal {
+		t.Errorf("a missing file: exit %d, %s", code, errs)
+	}
+	if code, _, errs := lkmRun(t, "", "check", "devname:no/such"); code == exitFatal {
+		t.Errorf("an alias: %s", errs)
+	}
+}
+
+// TestCheckFileUnrecorded: of a file whose existence is unknown nothing is said.
+func TestCheckFileUnrecorded(t *testing.T) {
+	for _, tape := range []string{"debian-6.12-cloud-root", "synthetic-freebsd-root"} {
+		code, out, errs := lkmRun(t, "", "check", "/no/such", "--tape", "demo:"+tape)
+		if code != exitFatal || out != "" || !strings.Contains(errs, "not recorded") {
+			t.Errorf("%s: exit %d, %s%s", tape, code, out, errs)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -99,7 +98,7 @@ func (a *app) lookUp(ctx context.Context, names []string, more lkm.Detail) (*loo
 			modules, err := a.readFile(ctx, name, more)
 			if err != nil { // it costs itself
 				q.missing = true
-				fmt.Fprintln(a.stderr, "lkm: "+escape.Text(err.Error()))
+				a.note(err)
 			}
 			q.found = append(q.found, modules...)
 			continue
