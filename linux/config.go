@@ -42,7 +42,7 @@ func (k *Kernel) Config(ctx context.Context, lint bool, r *fact.Report) (*fact.C
 	if lint {
 		c.Idle = k.idleLines(config, trees, own)
 	}
-	c.Problems = slices.DeleteFunc(slices.Clone(own.Problems), isIgnoredLine)
+	c.Problems = slices.DeleteFunc(slices.Clone(own.Problems), modprobe.Ignored)
 	r.Append(own)
 	return c, ctx.Err()
 }
@@ -57,11 +57,6 @@ func (k *Kernel) idleLines(config *modprobe.Config, trees []*modprobe.Tree, r *f
 		return []fact.IdleLine{}
 	}
 	return idle
-}
-
-// isIgnoredLine reports whether a problem is a line that is invalid, which is an idle line.
-func isIgnoredLine(p fact.Problem) bool {
-	return p.Source == modprobe.SourceConfig && p.Line > 0 && p.Code == fact.CodeMalformed
 }
 
 // configTrees returns the trees of modules that a configuration is for: of a running machine first its kernel's.

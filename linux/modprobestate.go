@@ -50,7 +50,7 @@ func (c *checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config)
 			Unread: "the configuration as " + program + " reads it"})
 		c.configProblem(fmt.Errorf("%s: the configuration is judged as kmod reads it: %w", text, errors.ErrUnsupported))
 	}
-	if err := unreadConfig(config); err != nil {
+	if err := config.Unread(); err != nil {
 		s.doubt = fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))
 	}
 	return s
@@ -64,27 +64,6 @@ func (c *checker) configProblem(err error) {
 		c.problem(SourceConfig, "", err)
 	}
 }
-
-// unreadConfig returns the first error that leaves a part of the configuration unread; nil if all was read. A line
-// that is invalid is ignored by modprobe, too.
-func unreadConfig(config *modprobe.Config) error {
-	if config.Whole() {
-		return nil
-	}
-	var lost fact.Report
-	config.Report(&lost)
-	for _, p := range lost.Problems {
-		if p.Code != fact.CodeMalformed {
-			return p
-		}
-	}
-	if len(lost.Problems) > 0 {
-		return lost.Problems[0] // what is not a regular file
-	}
-	return errConfigUnread
-}
-
-var errConfigUnread = errors.New("not known which")
 
 // certainly returns the answer of a step that depends on the configuration. A part that was not read may undo a line
 // that stops.

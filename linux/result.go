@@ -230,7 +230,7 @@ func (c *checker) everythingRead(name string) fact.Answer {
 		}
 	}
 	for _, s := range c.states() {
-		if err := unreadConfig(s.modprobe.config); err != nil {
+		if err := s.modprobe.config.Unread(); err != nil {
 			return fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))
 		}
 	}

@@ -120,7 +120,7 @@ func (u *upgrader) compare() {
 	var config fact.Report
 	u.new.tree.Config().Report(&config)
 	for _, p := range config.Problems {
-		if !isIgnoredLine(p) {
+		if !modprobe.Ignored(p) {
 			u.lose(p.Source, p)
 		}
 	}

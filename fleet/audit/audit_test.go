@@ -236,6 +236,24 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// A link that leads nowhere is ignored by modprobe too: nothing is unknown for it, and it is no reason for what is.
+func TestIgnoredLink(t *testing.T) {
+	fsys := root(map[string]string{"etc/modprobe.d/z.conf": "install cramfs /bin/false\nblacklist cramfs\n"})
+	fsys["etc/modprobe.d/a.conf"] = linuxtest.Link("/etc/alternatives/gone")
+	rules := notLoad(audit.CheckShowConfig, "cramfs", "usb-storage")
+	rows := run(t, audit.Options{}, []audit.Target{image(t, fsys)}, rules).Rows
+	for i, want := range []audit.Status{audit.Pass, audit.Fail} {
+		if row := rows[i]; row.Text != want || row.Status != want {
+			t.Errorf("%s: %+v", want, row)
+		}
+	}
+	fsys["etc/modprobe.d/b.conf"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
+	row := run(t, audit.Options{}, []audit.Target{image(t, fsys)}, rules).Rows[0]
+	if row.Status != audit.Unknown || !strings.Contains(row.Because, "b.conf") {
+		t.Errorf("a pipe: %+v", row)
+	}
+}
+
 // snapshot is a made-up snapshot whose list was read whole.
 func snapshot(modules ...lkm.Module) *lkm.Snapshot {
 	return &lkm.Snapshot{OS: lkm.Linux, Release: "6.1.0", Modules: modules,

@@ -61,8 +61,9 @@ type Config struct {
 	Files []string
 
 	problems []fact.Problem  // lines that are invalid and are ignored, and files that could not be read
-	ignored  []fact.IdleLine // the lines among problems
+	ignored  []fact.IdleLine // the lines and links among problems
 	unread   bool            // a file could not be read
+	cause    fact.Problem    // the first that could not
 	item     *fact.Item      // of the file that is being read
 }
 
@@ -72,6 +73,21 @@ const directiveSize = 64
 // Whole reports whether every file of the configuration was read. If not, it may say anything.
 // Lines that are invalid are ignored, as modprobe does.
 func (c *Config) Whole() bool { return !c.unread }
+
+// Unread returns the first file that could not be read, as an error; nil if every file was.
+func (c *Config) Unread() error {
+	if !c.unread {
+		return nil
+	}
+	return c.cause
+}
+
+// miss notes that a file could not be read.
+func (c *Config) miss(p fact.Problem) {
+	if !c.unread {
+		c.unread, c.cause = true, p
+	}
+}
 
 // Report reports to r which files could not be read, and which lines are ignored.
 func (c *Config) Report(r *fact.Report) {
@@ -124,7 +140,7 @@ func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]
 	b, err := limit.ReadFile(fsys, file, maxConfigFile)
 	if err != nil {
 		c.lose(err)
-		c.unread = true // also what is not a regular file
+		c.miss(fact.ProblemOf(SourceConfig, "", "", err)) // also what is not a regular file
 		return
 	}
 	c.Files = append(c.Files, file)
@@ -135,7 +151,8 @@ func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]
 	part.parse(b, file)
 	seen[id] = len(part.Options) > 0
 	if again {
-		part = Config{Options: part.Options, problems: part.problems, ignored: part.ignored, unread: part.unread}
+		part = Config{Options: part.Options, problems: part.problems, ignored: part.ignored, unread: part.unread,
+			cause: part.cause}
 	}
 	c.add(&part)
 }
@@ -151,14 +168,18 @@ func (c *Config) add(o *Config) {
 	} {
 		*list.to = append(*list.to, list.from...)
 	}
-	c.unread = c.unread || o.unread
+	if o.unread {
+		c.miss(o.cause)
+	}
 	c.problems = append(c.problems, o.problems[:min(len(o.problems), maxConfigLost-len(c.problems))]...)
 	c.ignored = append(c.ignored, o.ignored[:min(len(o.ignored), maxConfigLost-len(c.ignored))]...)
 }
 
 func (c *Config) lose(err error) {
 	p := fact.ProblemOf(SourceConfig, "", "", err)
-	c.unread = c.unread || p.Code != fact.CodeMalformed
+	if p.Code != fact.CodeMalformed {
+		c.miss(p)
+	}
 	if len(c.problems) < maxConfigLost {
 		c.problems = append(slices.Clip(c.problems), p) // copies of a Config share the rest
 	}
@@ -190,6 +211,10 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 	files = append(files, confFiles(fsys, dirs, seen, SourceConfig, &lost)...)
 	for _, p := range lost.Problems {
 		c.lose(p)
+		if file, target, ok := strings.Cut(p.Text, ignoredLink); ok && len(c.ignored) < maxConfigLost {
+			c.ignored = append(c.ignored, fact.IdleLine{File: file, Reason: fact.Reason{Code: IdleIgnored,
+				Text: "a link to /" + target}})
+		}
 	}
 	sortByBase(files)
 	if len(files) > maxConfigFiles {
@@ -245,6 +270,15 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 // isKmods reports whether a directory holds kmod's configuration, not systemd's.
 func isKmods(dir string) bool { return path.Base(dir) == "modprobe.d" || path.Base(dir) == "depmod.d" }
 
+// ignoredLink follows the name of a link that leads nowhere in the text of its problem. No name has a slash.
+const ignoredLink = ": ignored: a link to /"
+
+// Ignored reports whether a problem is a line or a link that kmod ignores.
+func Ignored(p fact.Problem) bool {
+	return p.Source == SourceConfig && p.Code == fact.CodeMalformed &&
+		(p.Line > 0 || strings.Contains(p.Text, ignoredLink))
+}
+
 // isConfFile reports whether a directory's entry is a file that counts. As kmod's conf_files_filter_out does, it leaves
 // out a directory, and a link that leads nowhere, which it adds to nowhere. What is not known to lead nowhere counts:
 // reading it fails.
@@ -269,7 +303,7 @@ func isConfFile(
 		return true
 	}
 	r.Problem(source, "", "", &fact.ParseError{Source: name,
-		Reason: "ignored: a link to /" + escape.Text(target) + ", which is not there"})
+		Reason: strings.TrimPrefix(ignoredLink, ": ") + escape.Text(target) + ", which is not there"})
 	nowhere[e.Name()] = name
 	return false
 }
