@@ -18,6 +18,7 @@ import (
 const (
 	WayBoot       = "boot_start"     // started by the loader, the kernel or the service manager at boot
 	WayService    = "service_start"  // started by its registered service on demand, or for its device
+	WayImport     = "import"         // loaded with a driver that imports it
 	WayArrival    = "device_arrival" // installed from the driver store for a device that arrives
 	WayNewService = "new_service"    // registered anew by an administrator
 )
@@ -35,6 +36,7 @@ const (
 	ReasonSource     = "unread"           // a source that may know the name was not read whole
 	ReasonSignature  = "signature"        // what its signature is worth
 	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
+	ReasonImported   = "imported"         // a driver that imports it, or none
 	ReasonStaged     = "staged"           // a package of the driver store that brings it in, or none
 	ReasonRestricted = "install_policy"   // what an administrator's policy says of installing such devices
 	ReasonHardwareID = "hardware_id"      // an id of a device that such a package waits for
@@ -51,7 +53,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	entries := k.addFiles(ctx, inv.join(), inv, r)
 	found := k.meant(query, entries, inv, r)
 	c := checker{
-		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv,
+		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv, entries: entries,
 		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders) && !k.bareFolder(),
 		problems: slices.Clone(r.Problems),
 	}

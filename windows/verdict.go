@@ -23,8 +23,10 @@ type checker struct {
 	now       bool // what holds until the next boot is asked, not what holds from then on
 	policy    *fact.Policy
 	inventory *inventory
-	registry  bool // it was read whole
-	folders   bool // the folders of drivers, the store's among them, were listed whole
+	entries   []entry    // every driver
+	imports   *importers // nil until a driver asks who imports it
+	registry  bool       // it was read whole
+	folders   bool       // the folders of drivers, the store's among them, were listed whole
 	lists     []systemList
 	problems  []fact.Problem
 
@@ -63,6 +65,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	file := c.file(e)
 	boot, demand := c.services(e, file)
 	arrives := c.arrival(e, file)
+	imported := c.imported(e, file, boot, demand, arrives)
 	v.Reasons = slices.Concat(loadedReasons(e), fileReasons(e, file), c.serviceReasons(e, file), readReasons(e))
 	v.Word = word(e)
 	if file.Blocked() != fact.Yes {
@@ -72,13 +75,17 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	if arrives.Blocked() != fact.Yes || arrives.Because().Code == ReasonRestricted {
 		v.Reasons = append(v.Reasons, arrives.Because())
 	}
+	if imported.Applies() && imported.Blocked() != fact.Yes && imported.Because().Code == ReasonImported {
+		v.Reasons = append(v.Reasons, imported.Because())
+	}
 	device, anew := way{WayArrival, arrives}, way{WayNewService, c.anew(e, file)}
 	if atOnce == nil {
-		atOnce = []way{{WayService, demand}, device, anew}
+		atOnce = []way{{WayService, demand}, {WayImport, imported}, device, anew}
 	}
 	var now, next fact.Reason
 	v.Now, now = prospect(atOnce...)
-	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, device, anew)
+	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, way{WayImport, imported}, device,
+		anew)
 	if e.fileAbsent() && arrives.Blocked() == fact.Yes {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
 	}
@@ -104,7 +111,9 @@ func (c *checker) waysNow(e *entry) []way {
 	c.now = true
 	file := c.file(e)
 	_, demand := c.services(e, file)
-	ways := []way{{WayService, demand}, {WayArrival, c.arrival(e, file)}, {WayNewService, c.anew(e, file)}}
+	arrives := c.arrival(e, file)
+	ways := []way{{WayService, demand}, {WayImport, c.imported(e, file, demand, arrives)}, {WayArrival, arrives},
+		{WayNewService, c.anew(e, file)}}
 	c.now, c.remedies, c.triggers = false, nil, nil
 	return ways
 }
@@ -364,6 +373,9 @@ func prospect(ways ...way) (*fact.Prospect, fact.Reason) {
 	p := &fact.Prospect{Outcome: fact.VerdictBlocked}
 	decides := ways[0].answer
 	for _, w := range ways {
+		if !w.answer.Applies() { // it was not asked
+			continue
+		}
 		p.Ways = append(p.Ways, w.answer.Way(w.name))
 		switch blocked := w.answer.Blocked(); {
 		case w.name == WayNewService:
