@@ -23,7 +23,8 @@ func (a *app) diff() *cobra.Command {
 		Long: `Show what changed from OLD to NEW. Each is a snapshot (lkm list --format json), a tape, demo:NAME for
 a tape that comes with lkm, "-" for standard input, or "live" for this machine as it is now.
 Reference counts, users, addresses and parameter values do not count. What could no longer be seen,
-because a source could not be read any more, is listed separately and is not a change.
+because a source could not be read any more, is listed separately and is not a change. What only one
+has, because it was taken with more details, counts as changed: a line on stderr says so.
 
 Exits 1 when something was added, removed or changed.`,
 		Args: cobra.ExactArgs(2),
@@ -50,6 +51,10 @@ func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
 	if old.OS != new.OS {
 		return fmt.Errorf("%s is of %s, %s of %s", oldName, old.OS, newName, new.OS)
 	}
+	if old.Detail != new.Detail {
+		a.note(fmt.Errorf("%s was read %s, %s %s: what only one has counts as changed",
+			oldName, withDetail(old.Detail), newName, withDetail(new.Detail)))
+	}
 	d := lkm.Diff(old, new)
 	if err := a.writeDelta(d); err != nil {
 		return err
@@ -58,6 +63,14 @@ func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
 		return exit(exitFindings)
 	}
 	return nil
+}
+
+// withDetail says which details a snapshot has.
+func withDetail(d lkm.Detail) string {
+	if d == 0 {
+		return "without details"
+	}
+	return "with details " + d.String()
 }
 
 // snapshot reads a snapshot or a tape, or looks at this machine.

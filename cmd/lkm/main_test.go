@@ -165,6 +165,8 @@ func TestExitCodes(t *testing.T) {
 	tapeDir := t.TempDir()
 	hostileFile := filepath.Join(tapeDir, "h.tape")
 	os.WriteFile(hostileFile, []byte(hostile), 0o644)
+	_, snapshot, _ := lkmRun(t, "", "list", "--tape", "demo:debian-6.12-cloud-root", "--format", "json")
+	bare := tempFile(t, "bare.json", []byte(snapshot))
 	for _, tt := range []struct {
 		want   int
 		stderr string
@@ -207,6 +209,8 @@ func TestExitCodes(t *testing.T) {
 		{1, "", []string{"diff", "demo:debian-6.1-cloud-root", "demo:debian-6.12-cloud-root"}},
 		{0, "", []string{"diff", "demo:synthetic-debian-root", "demo:synthetic-container"}},
 		{2, "neither a snapshot nor a tape", []string{"diff", demo, "main.go"}},
+		{1, "was read without details, demo:debian-6.12-cloud-root with details files: what only one has",
+			[]string{"diff", bare, "demo:debian-6.12-cloud-root", "--detail", "files"}},
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(tt.stderr, "no such file") {
 			tt.stderr = ""
