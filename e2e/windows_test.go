@@ -396,10 +396,10 @@ func (b *wineBox) verdicts(t *testing.T) {
 		query, outcome string
 		exit           int
 	}{
-		// A service whose file is on a share that is not there may import them.
+		// A service whose file is on a share that is not there may import KETDISABLED.
 		{"MountMgr", "loaded", 1}, {"ketdrive", "loadable", 1}, {"KETDISABLED", "unknown", 3},
 		{"ketdos.sys", "absent", 0},
-		{`C:\Temp\nobodys.sys`, "unknown", 3}, {"no such driver", "absent", 0},
+		{`C:\Temp\nobodys.sys`, "blocked", 0}, {"no such driver", "absent", 0},
 	} {
 		var verdicts []struct{ Now struct{ Outcome string } }
 		out := b.runExit(t, c.exit, b.lkm, "check", c.query, "--format", "json")

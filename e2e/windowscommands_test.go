@@ -164,7 +164,7 @@ func (b *wineBox) staged(t *testing.T) {
 	key := `HKLM\Software\Policies\Microsoft\Windows\DeviceInstall\Restrictions`
 	b.run(t, "reg", "add", key, "/v", "DenyDeviceIDs", "/t", "REG_DWORD", "/d", "1", "/f")
 	b.run(t, "reg", "add", key+`\DenyDeviceIDs`, "/v", "1", "/t", "REG_SZ", "/d", `PCI\VEN_1234&DEV_5678`, "/f")
-	out = b.runExit(t, 3, b.lkm, "check", "ketstaged.sys", "--format", "json") // an importer may be on a share
+	out = b.runExit(t, 0, b.lkm, "check", "ketstaged.sys", "--format", "json")
 	if !strings.Contains(out, "install_policy") {
 		t.Errorf("the policy is not a reason: %s", out)
 	}

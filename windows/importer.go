@@ -13,7 +13,7 @@ import (
 // importers are the drivers of a machine by what they import.
 type importers struct {
 	by     map[string][]*entry // by the folded name of the image that they import
-	unread fact.Reason         // a driver whose imports are not known; zero if all are
+	unread []*entry            // the drivers whose imports are not known
 }
 
 // readImporters reads which driver imports which images: the files of all drivers, once.
@@ -28,7 +28,9 @@ func (c *checker) readImporters() *importers {
 		e.Driver, e.Problems = &d, nil
 		c.kernel.readDriver(&e, c.inventory.Paths, FileOptions{}, nil, c.report.Budget)
 		if e.Driver.PE == nil || e.Driver.PE.Imports == nil {
-			c.imports.lost(&e)
+			if mayImport(&e) {
+				c.imports.unread = append(c.imports.unread, &e)
+			}
 			continue
 		}
 		seen := map[string]bool{}
@@ -42,25 +44,21 @@ func (c *checker) readImporters() *importers {
 	return c.imports
 }
 
-// lost notes a driver whose imports are not known. What is no image at all, or is not there, imports nothing, and a
-// service whose path leads nowhere loads nothing.
-func (m *importers) lost(e *entry) {
-	if e.Path == "" || e.fileAbsent() || m.unread != (fact.Reason{}) {
-		return
+// mayImport reports whether a driver whose imports were not read may have some. What is no image at all, or is not
+// there, has none, and a service whose path leads nowhere loads nothing.
+func mayImport(e *entry) bool {
+	if e.Path == "" || e.fileAbsent() {
+		return false
 	}
-	for _, p := range e.Problems {
-		if p.Source == SourceFile && p.Field == "pe" && p.Code == fact.CodeMalformed && e.Driver.PE == nil {
-			return
-		}
-	}
-	m.unread = fact.Reason{Code: ReasonImported, File: e.Path,
-		Text: "the imports of " + e.Name + " could not be read: whether it brings the file in is not known"}
+	return !slices.ContainsFunc(e.Problems, func(p fact.Problem) bool {
+		return p.Source == SourceFile && p.Field == "pe" && p.Code == fact.CodeMalformed && e.Driver.PE == nil
+	})
 }
 
 // imported answers for the way of a driver that imports the image: the kernel loads it with that driver, from the
-// driver's own folder or from one of Windows', and no service is asked ("Export drivers", learn.microsoft.com
-// /windows-hardware/drivers/kernel/creating-export-drivers).
-// It is asked where nothing else is open: all drivers are read for it.
+// driver's own folder or from one of Windows', and no service is asked ("Export drivers",
+// learn.microsoft.com/windows-hardware/drivers/kernel/creating-export-drivers). It is asked where nothing else is
+// open: all drivers are read for it.
 func (c *checker) imported(e *entry, file fact.Answer, others ...fact.Answer) fact.Answer {
 	if slices.ContainsFunc(others, func(a fact.Answer) bool { return a.Blocked() == fact.No }) {
 		return fact.Answer{}
@@ -72,8 +70,7 @@ func (c *checker) imported(e *entry, file fact.Answer, others ...fact.Answer) fa
 	var unsure fact.Answer
 	full := c.inventory.Paths.fullKey(e.Path)
 	for _, by := range all.by[fold(baseName(e.Path))] {
-		own := c.inventory.Paths.fullKey(by.Path)
-		if own == full || !c.inventory.Paths.common(full) && folderOf(own) != folderOf(full) {
+		if !c.inventory.Paths.finds(by, full) {
 			continue
 		}
 		because := fact.Reason{Code: ReasonImported, File: by.Path,
@@ -91,20 +88,26 @@ func (c *checker) imported(e *entry, file fact.Answer, others ...fact.Answer) fa
 			unsure = fact.UnsureOf(because)
 		}
 	}
+	unread := slices.IndexFunc(all.unread, func(by *entry) bool { return c.inventory.Paths.finds(by, full) })
 	switch {
 	case unsure.Applies():
 		return unsure
-	case all.unread != (fact.Reason{}):
-		return fact.UnsureOf(all.unread)
+	case unread >= 0:
+		by := all.unread[unread]
+		return fact.UnsureOf(fact.Reason{Code: ReasonImported, File: by.Path,
+			Text: "the imports of " + by.Name + " could not be read: whether it brings the file in is not known"})
 	case !c.folders:
 		return fact.Unsure(ReasonImported, "the drivers were not listed whole: whether one imports it is not known")
 	}
 	return fact.Stops(fact.Reason{Code: ReasonImported, Text: "no driver that was found imports it"})
 }
 
-// common reports whether a folded path is that of a file in a folder where the kernel looks for what drivers import.
-func (p ntPaths) common(path string) bool {
-	return p.inDrivers(path) || folderOf(path) == fold(p.SystemRoot)+`\system32\`
+// finds reports whether the kernel, for a driver that imports an image of its name, looks for the file of that folded
+// path: in the driver's own folder, System32\drivers and System32.
+func (p ntPaths) finds(by *entry, path string) bool {
+	own := p.fullKey(by.Path)
+	return own != path &&
+		(p.inDrivers(path) || folderOf(path) == fold(p.SystemRoot)+`\system32\` || folderOf(path) == folderOf(own))
 }
 
 // folderOf returns the folder of a path.

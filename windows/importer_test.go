@@ -4,6 +4,7 @@ package windows_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -50,6 +51,24 @@ func TestImported(t *testing.T) {
 		way := wayOf(list[0].NextBoot, windows.WayImport)
 		if way.Blocked != tt.blocked || list[0].NextBoot.Outcome != tt.outcome {
 			t.Errorf("%s: %s, %+v", name, list[0].NextBoot.Outcome, list[0].NextBoot.Ways)
+		}
+	}
+}
+
+// A driver whose imports were not read brings in what is in its own folder or in Windows', and nothing from elsewhere.
+func TestImporterThatIsRefused(t *testing.T) {
+	for file, want := range map[string]fact.Tri{`C:\Temp\lib.sys`: fact.Yes, `C:\Windows\System32\lib.sys`: "",
+		`C:\Windows\System32\drivers\lib.sys`: "", `C:\Windows\lib.sys`: fact.Yes} {
+		m := volume(map[string]string{storeDir + "a.inf_amd64_1/a.txt": "",
+			system32 + "config/software": string(emptySoftware())})
+		m.Files[strings.ToLower(strings.ReplaceAll(file, `\`, "/"))] = &fstest.MapFile{Data: sample("lib")}
+		m.Deny["C:/Windows/System32/drivers/disk.sys"] = true
+		list, err := image(m).Check(context.Background(), file, new(fact.Report))
+		if err != nil || len(list) != 1 {
+			t.Fatal(file, list, err)
+		}
+		if way := wayOf(list[0].NextBoot, windows.WayImport); way.Blocked != want {
+			t.Errorf("%s: %+v", file, way)
 		}
 	}
 }
