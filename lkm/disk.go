@@ -28,8 +28,8 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 	if err := s.usable("resolve", false); err != nil {
 		return nil, err
 	}
-	r, ok := s.blank.Get().(*fact.Report)
-	if !ok {
+	r := s.blank.Swap(nil)
+	if r == nil {
 		r = s.report()
 	}
 	modules, err := s.backend.resolve(ctx, alias, r)
@@ -37,7 +37,7 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 		err = r.Err() // none is an answer only if everything was read
 	}
 	if s.options.Deadline == 0 && len(r.Problems)+len(r.Sources) == 0 && r.Budget.Cost() == (fact.Cost{}) {
-		s.blank.Put(r)
+		s.blank.Store(r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lkm: resolve %s: %w", alias, err)

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/kernelext/kernelext/fact"
@@ -71,7 +70,7 @@ type System struct {
 	backend backend
 	of      machineOf
 	closed  atomic.Bool
-	blank   sync.Pool // of *fact.Report, of calls that read and reported nothing
+	blank   atomic.Pointer[fact.Report] // of a call that read and reported nothing, for the next; nil if none is left
 }
 
 // Take opens the running machine, takes one Snapshot of the kernel's own list, and closes it.
