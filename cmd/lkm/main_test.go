@@ -179,6 +179,7 @@ func TestExitCodes(t *testing.T) {
 		{0, "", []string{"completion", "zsh"}},
 		{0, "", []string{"completion", "fish"}},
 		{0, "", []string{"completion", "powershell"}},
+		{2, "missing argument: one of bash, fish, powershell, zsh", []string{"completion"}},
 		{0, "", []string{"tape", demo}},
 		{0, "", []string{"tape", "demo:"}},
 		{2, "no tape is called", []string{"list", "--tape", "demo:none"}},
