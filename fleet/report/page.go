@@ -203,7 +203,7 @@ func (r *Report) entry() card {
 		c.Number = number(r.totals.loading["any code"]) + " of " + number(len(r.hosts))
 		c.Lines = append(c.Lines, "hosts take any code that root loads")
 		if n := r.totals.loading[unknownWord]; n > 0 {
-			c.Lines = append(c.Lines, number(n)+" hosts: not known")
+			c.Lines = append(c.Lines, number(n)+" of "+number(len(r.hosts))+" not known")
 		}
 	}
 	switch {
