@@ -82,14 +82,20 @@ func (m *mounted) Close() error {
 // socket: an untrusted image can contain any of them in place of a file. A file that is a link to /dev/null is empty.
 func (m *mounted) Open(name string) (fs.File, error) {
 	if m.kernel != nil && fs.ValidPath(name) { // nearly all are regular files, and take fewer steps
-		fd, err := m.kernel.OpenRegular(name)
+		f, err := m.kernel.OpenFile(name)
 		if err != nil {
 			return nil, pathError("open", name, err)
 		}
-		if fd >= 0 {
-			return &rootFile{os.NewFile(uintptr(fd), name), m, name}, nil
+		if f != nil {
+			return f, nil
 		}
 	}
+	return m.openAny(name)
+}
+
+// openAny is Open for a folder, for the link to /dev/null, and where the kernel cannot resolve a path. It returns a
+// rootFile.
+func (m *mounted) openAny(name string) (fs.File, error) {
 	st, err := m.stat("open", name, true)
 	if err != nil {
 		return nil, err
@@ -193,14 +199,14 @@ func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 	return readDir(d, name)
 }
 
-// openDir opens a folder. For anything else, it returns what Open returns.
+// openDir opens a folder. For anything else, it returns what openAny returns.
 func (m *mounted) openDir(name string) (fs.File, error) {
 	if m.kernel != nil && fs.ValidPath(name) {
 		if f, err := m.kernel.OpenFolder(name); err == nil {
 			return &rootFile{f, m, name}, nil
 		}
 	}
-	return m.Open(name)
+	return m.openAny(name)
 }
 
 // readDir reads a directory whole, sorted, at most limit.Dir entries.
@@ -310,7 +316,7 @@ func (m *mounted) read(dst []byte, name string, max int64, once bool) ([]byte, e
 			return dst, err
 		}
 	}
-	f, err := m.Open(name)
+	f, err := m.openAny(name)
 	if err != nil {
 		return dst, err
 	}

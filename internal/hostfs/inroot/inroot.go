@@ -35,8 +35,11 @@ func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) { return r.st
 // ReadLink returns where the link at the end of the path leads to.
 func (r *Root) ReadLink(name string) (string, error) { return r.readLink(name) }
 
-// OpenRegular opens a regular file for reading and returns its descriptor. It does not open anything else: the
-// descriptor is then -1.
+// OpenFile opens a regular file for reading. It does not open anything else: the file is then nil. It implements
+// io.ReaderAt and io.Seeker, and is safe for concurrent use, Close included.
+func (r *Root) OpenFile(name string) (fs.File, error) { return r.openFile(name) }
+
+// OpenRegular is OpenFile for what reads the file's descriptor itself, which is -1 for anything else.
 func (r *Root) OpenRegular(name string) (fd int, err error) { return r.openRegular(name) }
 
 // OpenFolder opens a directory for reading. It does not open anything else, and returns an error for it.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,16 +52,25 @@ func (o *opening) below(dir uintptr) {
 	}
 }
 
-// openat2 calls the kernel while the directory's descriptor is held, so that its number cannot mean another file.
-func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
-	o := &opening{name: name, how: unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}}
-	if r.conn.Control(o.below) != nil {
-		return -1, os.ErrClosed
+func newOpening(name string, flags uint64) *opening {
+	return &opening{fd: -1, name: name, how: unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}}
+}
+
+// do calls the kernel while the directory's descriptor is held, so that its number cannot mean another file.
+func (r *Root) do(o *opening, call func(dir uintptr)) error {
+	if r.conn.Control(call) != nil {
+		return os.ErrClosed
 	}
 	if o.err == unix.ENOSYS {
 		o.err = errors.ErrUnsupported
 	}
-	return o.fd, o.err
+	return o.err
+}
+
+func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
+	o := newOpening(name, flags)
+	err = r.do(o, o.below)
+	return o.fd, err
 }
 
 func (r *Root) open(name string) (*os.File, error) {
@@ -105,20 +117,35 @@ func (r *Root) readLink(name string) (string, error) {
 }
 
 func (r *Root) openRegular(name string) (int, error) {
-	fd, err := r.openat2(name, unix.O_PATH)
-	if err != nil {
+	o := newOpening(name, unix.O_PATH)
+	if err := r.do(o, o.belowIfRegular); err != nil || o.fd < 0 {
 		return -1, err
+	}
+	return stillRegular(o.fd)
+}
+
+// belowIfRegular opens the file for reading if it is a regular one, else the descriptor is -1.
+func (o *opening) belowIfRegular(dir uintptr) {
+	if o.below(dir); o.err != nil {
+		return
 	}
 	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	unix.Close(fd)
-	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return -1, err
+	o.err = unix.Fstat(o.fd, &st)
+	unix.Close(o.fd)
+	if o.err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		o.fd = -1
+		return
 	}
-	if fd, err = r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK); err != nil {
-		return -1, err
+	o.how.Flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC
+	o.below(dir)
+}
+
+func (r *Root) openFile(name string) (fs.File, error) {
+	fd, err := r.openRegular(name)
+	if err != nil || fd < 0 {
+		return nil, err
 	}
-	return stillRegular(fd)
+	return &file{name: name, fd: fd}, nil
 }
 
 // stillRegular returns the descriptor of a file that was opened, unless something else has taken its place since it was
@@ -170,3 +197,59 @@ func (d *Dir) openRegular(entry string) (int, error) {
 }
 
 func (d *Dir) close() { unix.Close(d.fd) }
+
+func closeFD(fd int) error { return unix.Close(fd) }
+
+func readFD(fd int, p []byte) (int, error) {
+	return again(func() (int, error) { return unix.Read(fd, p) })
+}
+
+func readFDAt(fd int, p []byte, offset int64) (int, error) {
+	return again(func() (int, error) { return unix.Pread(fd, p, offset) })
+}
+
+// again calls until no signal interrupts.
+func again(read func() (int, error)) (int, error) {
+	for {
+		n, err := read()
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func seekFD(fd int, offset int64, whence int) (int64, error) { return unix.Seek(fd, offset, whence) }
+
+func statFD(fd int, name string) (fs.FileInfo, error) {
+	info := &fileInfo{name: path.Base(name)}
+	if err := syscall.Fstat(fd, &info.stat); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// A fileInfo describes a regular file.
+type fileInfo struct {
+	name string
+	stat syscall.Stat_t
+}
+
+func (i *fileInfo) Name() string       { return i.name }
+func (i *fileInfo) Size() int64        { return i.stat.Size }
+func (i *fileInfo) ModTime() time.Time { return time.Unix(i.stat.Mtim.Unix()) }
+func (i *fileInfo) IsDir() bool        { return false }
+func (i *fileInfo) Sys() any           { return &i.stat }
+
+func (i *fileInfo) Mode() fs.FileMode {
+	mode := fs.FileMode(i.stat.Mode & 0o777)
+	if i.stat.Mode&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if i.stat.Mode&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if i.stat.Mode&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
