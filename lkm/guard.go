@@ -288,8 +288,11 @@ func (g *guard) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
 	return g.append(dst, name, max, limit.AppendAttr)
 }
 
-// maxKept is the largest buffer that is kept for the next read.
-const maxKept = 1 << 20
+// Of the buffers of reads.
+const (
+	maxKept  = 1 << 20   // the largest that is kept for the next read
+	minGiven = 128 << 10 // the smallest content that is not copied out of it
+)
 
 // append reads into a buffer of its own, because an abandoned read may still write to it when the
 // caller has long gone on with dst.
@@ -306,6 +309,9 @@ func (g *guard) append(dst []byte, name string, max int64, read func(fs.FS, []by
 	})
 	if buf == nil {
 		return dst, err
+	}
+	if dst == nil && err == nil && len(*buf) >= minGiven {
+		return *buf, nil
 	}
 	if err == nil || errors.Is(err, ErrTooLarge) {
 		dst = append(dst, *buf...)

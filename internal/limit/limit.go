@@ -146,13 +146,14 @@ func readOnce(r io.Reader, dst []byte, max int64) ([]byte, error) {
 func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
 	start := len(dst)
 	for asked := false; ; {
-		if !asked && len(dst)-start >= trusted && cap(dst)-len(dst) < 512 {
-			asked = true
+		if read := int64(len(dst) - start); !asked && read >= trusted && cap(dst)-len(dst) < 512 {
 			length := lengthOf(r)
 			if length > max {
 				return dst, TooLarge(name, max)
 			}
-			dst = fit(dst, start, length)
+			if asked = length <= trustedTimes*read; asked {
+				dst = fit(dst, start, length)
+			}
 		}
 		var buf []byte
 		dst, buf = Room(dst, 512)
@@ -175,8 +176,11 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	}
 }
 
-// trusted is how much of a file has to be there before memory is taken for as much as it says that it has, in bytes.
-const trusted = 1 << 20
+// Before memory is taken for as much as a file says that it has, so many bytes have to be there, and that part of it.
+const (
+	trusted      = 64 << 10
+	trustedTimes = 16
+)
 
 // lengthOf returns how long an open file says that it is; 0 for what does not say it. The Size of an io.SectionReader
 // is its bound and not the length of what is read.

@@ -12,15 +12,16 @@ import (
 // batch is how many results a worker computes in one go, so that the workers meet seldom.
 const batch = 8
 
-// job is one batch: results from on, which are sent to done together.
+// A job is one batch: the results from on, which are sent to done together.
 type job[T any] struct {
 	from int
 	done chan []T
+	out  []T // memory for the results
 }
 
 // give puts a job into the queue of the results' order and then into the hands of a worker. It returns false if the
 // loop has ended.
-func give[T any](j job[T], queue, jobs chan<- job[T], stop <-chan struct{}) bool {
+func give[T any](j *job[T], queue, jobs chan<- *job[T], stop <-chan struct{}) bool {
 	select {
 	case queue <- j:
 	case <-stop:
@@ -32,6 +33,16 @@ func give[T any](j job[T], queue, jobs chan<- job[T], stop <-chan struct{}) bool
 	case <-stop:
 		j.done <- nil
 		return false
+	}
+}
+
+// next returns a job that was used before, or a new one.
+func next[T any](spare <-chan *job[T]) *job[T] {
+	select {
+	case j := <-spare:
+		return j
+	default:
+		return &job[T]{done: make(chan []T, 1), out: make([]T, 0, batch)}
 	}
 }
 
@@ -49,8 +60,9 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 		}
 	}
 	return func(yield func(T) bool) {
-		jobs := make(chan job[T])
-		queue := make(chan job[T], 4*workers)
+		jobs := make(chan *job[T])
+		queue := make(chan *job[T], 4*workers)
+		spare := make(chan *job[T], 4*workers) // whose results were used
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -59,11 +71,10 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 			wg.Go(func() {
 				f := worker()
 				for j := range jobs {
-					out := make([]T, 0, batch)
 					for i := j.from; i < min(j.from+batch, n) && ctx.Err() == nil; i++ {
-						out = append(out, f(i))
+						j.out = append(j.out, f(i))
 					}
-					j.done <- out
+					j.done <- j.out
 				}
 			})
 		}
@@ -71,7 +82,8 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 			defer close(jobs)
 			defer close(queue)
 			for i := 0; i < n && ctx.Err() == nil; i += batch {
-				if !give(job[T]{i, make(chan []T, 1)}, queue, jobs, stop) {
+				j := next(spare)
+				if j.from = i; !give(j, queue, jobs, stop) {
 					return
 				}
 			}
@@ -81,6 +93,11 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 				if !yield(v) {
 					return
 				}
+			}
+			j.out = j.out[:0]
+			select {
+			case spare <- j:
+			default:
 			}
 		}
 	}
