@@ -162,6 +162,7 @@ func (k *Kernel) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {
 		k.disk.trees = make(map[string]*modprobe.Tree)
 	}
 	t := modprobe.OpenTree(k.machine, dir, !k.options.Image)
+	t.SetWorkers(k.options.WorkersFor(fact.ScopeInstalled))
 	k.disk.trees[dir.Release] = t
 	return t
 }

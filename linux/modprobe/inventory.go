@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -75,7 +76,15 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	if t.Release != "" {
 		t.reportUnseen(r)
 	}
+	var lists lists
+	var reading sync.WaitGroup
+	if t.workers > 1 {
+		reading.Go(func() { lists.read(t) })
+	} else {
+		lists.read(t)
+	}
 	files, err := t.walk(t.Dir, "", conf, r)
+	reading.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -100,10 +109,11 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 		r.Problem(SourceTree, "", "modules", t.errUnfilled())
 	}
 	inv.choose(t, files, conf, d)
-	inv.relate(d, r)
-	if err := inv.order(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.Problem(SourceTree, "", "", err)
+	inv.relate(d, &lists, r)
+	if lists.orderErr != nil && !errors.Is(lists.orderErr, fs.ErrNotExist) {
+		r.Problem(SourceTree, "", "", lists.orderErr)
 	}
+	inv.order(lists.order)
 	inv.Whole = r.Count(SourceTree) == before
 	if x != nil && len(x.data) == 0 && len(d.lines) > 0 {
 		disagrees(r, "modules", fact.CodeOther, "modules.dep.bin is empty and modules.dep is not: run depmod")
@@ -115,6 +125,22 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	}
 	slices.SortFunc(inv.Modules, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
 	return inv, nil
+}
+
+// Lists are what a release directory's files say of the modules, beside the directories themselves.
+type lists struct {
+	needs    [][]int32 // of each line of modules.dep, see closure
+	related  bool      // needs is known
+	order    map[string]int64
+	orderErr error
+}
+
+func (l *lists) read(t *Tree) {
+	if d := t.deps(); d.err == nil {
+		l.needs, l.related = d.closure()
+	}
+	t.depIndex() // is kept, as is its error
+	l.order, l.orderErr = t.readOrder()
 }
 
 // unfilled reports whether the release directory lacks what the kernel's own build installs into it, also for a kernel
@@ -215,23 +241,26 @@ func (w *walker) visit(entries []fs.DirEntry, p place) {
 
 // choose groups the files by module and picks the one that depmod would.
 func (inv *Inventory) choose(t *Tree, files []string, conf *depmodConfig, d *depTable) {
-	groups := make(map[string][]string, len(files))
-	var names []string
+	at := make(map[string]int, len(files))
+	several := make(map[int][]string) // files of one name
+	inv.Modules = make([]Module, 0, len(files))
 	for _, f := range files {
 		name := ko.NameOfFile(f)
-		if groups[name] == nil {
-			names = append(names, name)
+		i, ok := at[name]
+		if !ok {
+			at[name] = len(inv.Modules)
+			inv.Modules = append(inv.Modules, Module{Name: name, Path: f})
+			continue
 		}
-		groups[name] = append(groups[name], f)
+		if several[i] == nil {
+			several[i] = []string{inv.Modules[i].Path}
+		}
+		several[i] = append(several[i], f)
 	}
-	inv.Modules = make([]Module, 0, len(names))
-	for _, name := range names {
-		m := Module{Name: name, Path: groups[name][0]}
-		if len(groups[name]) > 1 {
-			m.Candidates = t.candidates(name, groups[name], conf, d)
-			m.Path = t.relative(m.Candidates[0].Path)
-		}
-		inv.Modules = append(inv.Modules, m)
+	for i, group := range several {
+		m := &inv.Modules[i]
+		m.Candidates = t.candidates(m.Name, group, conf, d)
+		m.Path = t.relative(m.Candidates[0].Path)
 	}
 }
 
@@ -283,51 +312,61 @@ func (t *Tree) relative(abs string) string {
 }
 
 // relate fills in who needs whom.
-func (inv *Inventory) relate(d *depTable, r *fact.Report) {
+func (inv *Inventory) relate(d *depTable, l *lists, r *fact.Report) {
 	if d.err != nil {
 		return
 	}
-	closure, ok := d.closure()
-	if !ok {
+	if !l.related {
 		r.Problem(SourceTree, "", "", &fact.ParseError{Source: d.source, Err: fact.ErrTooLarge,
 			Reason: fmt.Sprintf("more than %d pairs of modules that need one another", maxRelations)})
 		return
 	}
-	users := make([]int, len(d.lines))
-	total := 0
-	for _, needs := range closure {
-		total += len(needs)
-		for _, n := range needs {
-			users[n]++
-		}
+	byName := make([]int32, len(d.lines)) // the lines, sorted
+	for i := range byName {
+		byName[i] = int32(i)
 	}
-	// Two slabs hold all lists of names.
-	slab := make([]string, 0, 2*total)
-	usedBy := make([][]string, len(d.lines))
-	for i, n := range users {
-		usedBy[i], slab = slab[len(slab):len(slab):len(slab)+n], slab[:len(slab)+n]
-	}
-	for i, needs := range closure {
-		for _, n := range needs {
-			usedBy[n] = append(usedBy[n], d.names[i])
-		}
-	}
+	slices.SortFunc(byName, func(a, b int32) int { return cmp.Compare(d.names[a], d.names[b]) })
+	users := inverted(l.needs, byName)
+	needs := inverted(users, byName)
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		m.UsedBy = []string{}
-		line, ok := d.byName[m.Name]
-		if !ok {
-			continue
+		if line, ok := d.byName[m.Name]; ok {
+			m.Needs, m.UsedBy = d.namesOf(needs[line]), d.namesOf(users[line])
 		}
-		from := len(slab)
-		for _, n := range closure[line] {
-			slab = append(slab, d.names[n])
-		}
-		m.Needs = slab[from:len(slab):len(slab)]
-		slices.Sort(m.Needs)
-		m.UsedBy = usedBy[line]
-		slices.Sort(m.UsedBy)
 	}
+}
+
+// inverted returns for each line the lines that have it in their list, in the order that is given.
+func inverted(lists [][]int32, order []int32) [][]int32 {
+	counts := make([]int, len(lists))
+	total := 0
+	for _, list := range lists {
+		total += len(list)
+		for _, n := range list {
+			counts[n]++
+		}
+	}
+	slab := make([]int32, total) // one for all
+	result := make([][]int32, len(lists))
+	for i, n := range counts {
+		result[i], slab = slab[:0:n], slab[n:]
+	}
+	for _, i := range order {
+		for _, n := range lists[i] {
+			result[n] = append(result[n], i)
+		}
+	}
+	return result
+}
+
+// namesOf returns the names of the modules of some lines.
+func (d *depTable) namesOf(lines []int32) []string {
+	names := make([]string, len(lines))
+	for i, n := range lines {
+		names[i] = d.names[n]
+	}
+	return names
 }
 
 // Caps of what closure finds, and of how often it looks at what a line names: a chain of n lines
@@ -384,26 +423,33 @@ func (d *depTable) closure() (lines [][]int32, ok bool) {
 	return result, true
 }
 
-// order fills in the modules' places in modules.order, which names files as the build made them,
-// before any was compressed.
-func (inv *Inventory) order(t *Tree) error {
+// readOrder returns the place of each file in modules.order, which names files as the build made them, before any was
+// compressed.
+func (t *Tree) readOrder() (map[string]int64, error) {
 	text, err := limit.ReadFile(t.fsys, t.Dir+"/"+fileOrder, maxIndexFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	paths := parseOrder(text)
-	place := make(map[string]int64, len(paths))
+	order := make(map[string]int64, len(paths))
 	for i, p := range paths {
-		place[p] = int64(i)
+		order[p] = int64(i)
+	}
+	return order, nil
+}
+
+// order fills in the modules' places in modules.order.
+func (inv *Inventory) order(places map[string]int64) {
+	if places == nil {
+		return
 	}
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		plain := strings.TrimSuffix(m.Path, ko.Suffix(path.Base(m.Path))) + ".ko"
-		if n, ok := place[plain]; ok {
+		if n, ok := places[plain]; ok {
 			m.Order = fact.CountOf(n)
 		}
 	}
-	return nil
 }
 
 // compare finds where modules.dep and the files disagree.

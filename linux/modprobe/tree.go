@@ -278,6 +278,7 @@ type Tree struct {
 	filesErr error
 	config   *Config
 	cmdline  bool
+	workers  int
 }
 
 // lazyIndex is an index, or why it could not be read.
@@ -381,6 +382,9 @@ func (t *Tree) SetConfig(c *Config) {
 	defer t.mu.Unlock()
 	t.config = c
 }
+
+// SetWorkers says how many files and directories Inventory reads at once; before, it is one.
+func (t *Tree) SetWorkers(n int) { t.workers = n }
 
 func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
