@@ -140,9 +140,8 @@ func (k *Kernel) describer(
 	}
 }
 
-// describe adds to m what its file says, a path relative to the release directory.
-func (d *describer) describe(m *Record, file string) ko.File {
-	name := d.tree.Path(file)
+// describe adds to m what its file says. file is relative to the release directory, name to the root.
+func (d *describer) describe(m *Record, file, name string) ko.File {
 	lost := &fact.Report{Budget: d.budget} // of this module
 	f, err := d.read(name, lost)
 	addFile(m, &f, d.tree.Release, lost, err)
@@ -185,6 +184,10 @@ func (d *describer) place(m *Record, file, name string) {
 	}
 	if m.Origin.Class == "" {
 		m.Origin.Class = origin.Class
+	}
+	if len(m.Origin.Evidence) == 0 {
+		m.Origin.Evidence = origin.Evidence
+		return
 	}
 	m.Origin.Evidence = append(m.Origin.Evidence[:len(m.Origin.Evidence):len(m.Origin.Evidence)], origin.Evidence...)
 }

@@ -123,7 +123,7 @@ func (k *Kernel) installedModules(
 			if !k.options.Reads(m.ID, m.Name, m.State) {
 				return k.glance(d.reader, t, &list[i])
 			}
-			f := d.describe(&m, list[i].Path)
+			f := d.describe(&m, list[i].Path, m.Path[1:])
 			if f.Size > 0 {
 				m.Size = fact.CountOf(f.Size)
 			}
@@ -262,9 +262,10 @@ func (d *describer) compare(m *Record) {
 	live := detail
 	version := m.Version
 	m.Own = &detail
-	f := d.describe(m, file)
+	name := d.tree.Path(file)
+	f := d.describe(m, file, name)
 	detail.Version, detail.Srcversion, m.Version = live.Version, live.Srcversion, version
-	m.Path = "/" + d.tree.Path(file)
+	m.Path = "/" + name
 	m.OnDisk.Path = m.Path
 	if f.Modinfo == nil {
 		return // a Problem says why

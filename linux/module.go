@@ -246,7 +246,7 @@ func describeModinfo(m ko.Modinfo, to *Module) {
 		}
 	}
 	if counts.parm > 0 {
-		to.Parameters = joinParameters(m, to.Parameters)
+		to.Parameters = joinParameters(m, to.Parameters, counts.parm)
 	}
 }
 
@@ -261,9 +261,10 @@ func flagOf(m ko.Modinfo, key string) fact.Tri {
 }
 
 // joinParameters joins the declared types and descriptions, either of which may be missing, with
-// the values of the running kernel. Declared ones come first, in the file's order of types.
-func joinParameters(m ko.Modinfo, values []Parameter) []Parameter {
-	var list []Parameter
+// the values of the running kernel. Declared ones come first, in the file's order of types. entries is how many entries
+// of m are about parameters.
+func joinParameters(m ko.Modinfo, values []Parameter, entries int) []Parameter {
+	list := make([]Parameter, 0, entries/2+len(values)) // most have two entries
 	index := make(map[string]int)
 	at := func(name string) *Parameter {
 		i, ok := index[name]

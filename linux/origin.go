@@ -177,7 +177,7 @@ func isKernelPackage(pkg string) bool {
 // packages say what is theirs, a file that none of them names is never the system's. file is the path relative to the
 // release directory, empty for a file that lies in none, path the one below the machine's root.
 func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
-	var origin fact.Origin
+	origin := fact.Origin{Evidence: make([]fact.Evidence, 0, 2)} // a module of the kernel has two
 	say := func(fact_, value, source string) {
 		origin.Evidence = append(origin.Evidence, fact.Evidence{Fact: fact_, Value: value, Source: source})
 	}
@@ -208,6 +208,9 @@ func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
 		// Undecided, also when the list that names it may be among the lost.
 	case m.Intree == fact.Yes && (place || isKernelPackage(pkg)):
 		origin.Class = fact.OriginOS
+	}
+	if len(origin.Evidence) == 0 {
+		origin.Evidence = nil
 	}
 	return origin
 }

@@ -34,7 +34,7 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 			if d == nil {
 				d = k.describer(ctx, t, k.options.Detail, r.Budget)
 			}
-			f := d.describe(&m, m.Own.File)
+			f := d.describe(&m, m.Own.File, t.Path(m.Own.File))
 			m.Size, m.ContentID = m.Own.FileSize, f.BuildID
 			_, keysLost := k.fileKeys(ctx, t.Release, r.Budget)
 			addKeyProblems(&m, d.options, keysLost)

@@ -29,7 +29,7 @@ const (
 type elfImage struct {
 	src      byteSource
 	path     string // for errors
-	order    binary.ByteOrder
+	order    byteOrder
 	is64     bool
 	machine  uint16
 	sections []elfSection
@@ -53,6 +53,35 @@ const (
 	sectionNone  = 8 // SHT_NOBITS
 	elfRelocType = 1 // ET_REL
 )
+
+// A byteOrder is binary.ByteOrder without calls through an interface, of which a file's headers take hundreds.
+type byteOrder bool
+
+const (
+	littleEndian byteOrder = false
+	bigEndian    byteOrder = true
+)
+
+func (o byteOrder) Uint16(b []byte) uint16 {
+	if o == bigEndian {
+		return binary.BigEndian.Uint16(b)
+	}
+	return binary.LittleEndian.Uint16(b)
+}
+
+func (o byteOrder) Uint32(b []byte) uint32 {
+	if o == bigEndian {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
+
+func (o byteOrder) Uint64(b []byte) uint64 {
+	if o == bigEndian {
+		return binary.BigEndian.Uint64(b)
+	}
+	return binary.LittleEndian.Uint64(b)
+}
 
 // A byteSource gives stretches of a file. The bytes returned are valid until the next call and
 // must not be changed.
@@ -150,9 +179,9 @@ func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err erro
 	}
 	switch ident[5] {
 	case 1:
-		e.order = binary.LittleEndian
+		e.order = littleEndian
 	case 2:
-		e.order = binary.BigEndian
+		e.order = bigEndian
 	default:
 		return 0, 0, 0, 0, e.bad("header", 5, fmt.Sprintf("unknown ELF byte order %d", ident[5]))
 	}
@@ -332,7 +361,7 @@ func (e *elfImage) buildID() (string, error) {
 const noteGNUBuildID = 3
 
 // noteBuildID returns the build-id of an ELF note section in lower-case hexadecimal, or "" if it contains no build-id.
-func noteBuildID(notes []byte, order binary.ByteOrder) string {
+func noteBuildID(notes []byte, order byteOrder) string {
 	for len(notes) >= 12 {
 		nameLen, descLen, kind := order.Uint32(notes), order.Uint32(notes[4:]), order.Uint32(notes[8:])
 		notes = notes[12:]
@@ -355,7 +384,7 @@ func noteBuildID(notes []byte, order binary.ByteOrder) string {
 // BuildIDOfNotes returns the build-id of ELF notes of either byte order in lower-case hexadecimal, or "" if they
 // contain no build-id.
 func BuildIDOfNotes(notes []byte) string {
-	return cmp.Or(noteBuildID(notes, binary.LittleEndian), noteBuildID(notes, binary.BigEndian))
+	return cmp.Or(noteBuildID(notes, littleEndian), noteBuildID(notes, bigEndian))
 }
 
 // noteField splits off a note's name or descriptor, which is padded to 4 bytes; the padding of the

@@ -4,7 +4,6 @@ package ko
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 )
 
@@ -63,7 +62,7 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 // A prefixSearch finds .modinfo and the build-id in the first part of a module, without the
 // section headers, which are at the end.
 type prefixSearch struct {
-	order      binary.ByteOrder
+	order      byteOrder
 	seen       int    // bytes that were searched for vermagic
 	magic      int    // where "vermagic=" is; 0 while not found
 	start, end int    // of .modinfo, when end is set
