@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -101,8 +102,16 @@ func safeJSON(b []byte) []byte {
 
 // plain reports whether there are only bytes of ASCII but DEL, which is quick to see.
 func plain(b []byte) bool {
+	if bytes.IndexByte(b, 0x7f) >= 0 {
+		return false
+	}
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+	}
 	for _, c := range b {
-		if c >= 0x7f {
+		if c >= 0x80 {
 			return false
 		}
 	}
