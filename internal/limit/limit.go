@@ -198,10 +198,11 @@ func lengthOf(r io.Reader) int64 {
 	return 0
 }
 
-// fit gives dst the capacity for a file of that length behind start, and for what says that it is not longer.
+// fit gives dst the capacity for a file of that length behind start, and for what says that it is not longer. Memory
+// that is used for one file after another grows by half, at least.
 func fit(dst []byte, start int, length int64) []byte {
 	if want := int64(start) + length + 512; want > int64(cap(dst)) {
-		whole := make([]byte, len(dst), want)
+		whole := make([]byte, len(dst), max(want, int64(cap(dst))*3/2))
 		copy(whole, dst)
 		return whole
 	}
