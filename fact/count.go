@@ -22,7 +22,7 @@ func (c Count) Get() (int64, bool) { return c.n, c.known }
 
 // IsZero reports whether the count is unknown. It makes encoding/json's omitzero drop exactly
 // the unknown counts.
-func (c Count) IsZero() bool { return !c.known }
+func (c *Count) IsZero() bool { return !c.known }
 
 // String returns the number in decimal, or "?" when it is unknown.
 func (c Count) String() string {

@@ -161,10 +161,10 @@ func TestTri(t *testing.T) {
 }
 
 func TestZeroRecordsAreUnknown(t *testing.T) {
-	if !(Signature{}).IsZero() || (Signature{Evidence: EvidenceTaintE}).IsZero() {
+	if !new(Signature).IsZero() || (&Signature{Evidence: EvidenceTaintE}).IsZero() {
 		t.Error("Signature.IsZero")
 	}
-	if !(Origin{}).IsZero() || (Origin{Evidence: []Evidence{}}).IsZero() {
+	if !new(Origin).IsZero() || (&Origin{Evidence: []Evidence{}}).IsZero() {
 		t.Error("Origin.IsZero")
 	}
 }

@@ -20,7 +20,7 @@ type Origin struct {
 }
 
 // IsZero reports whether nothing is known.
-func (o Origin) IsZero() bool { return o.Class == "" && o.Evidence == nil }
+func (o *Origin) IsZero() bool { return o.Class == "" && o.Evidence == nil }
 
 // Evidence is one fact that a conclusion rests on.
 type Evidence struct {

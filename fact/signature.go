@@ -65,4 +65,4 @@ type Signature struct {
 }
 
 // IsZero reports whether nothing is known.
-func (s Signature) IsZero() bool { return s == Signature{} }
+func (s *Signature) IsZero() bool { return *s == Signature{} }
