@@ -9,8 +9,11 @@ import (
 	"sync"
 )
 
-// batch is how many results a worker computes in one go, so that the workers meet seldom.
-const batch = 8
+// How the work is divided.
+const (
+	batch = 8  // how many results a worker computes in one go, so that the workers meet seldom
+	ahead = 16 // how many batches for each worker may wait for one that takes longer
+)
 
 // A job is one batch: the results from on, which are sent to done together.
 type job[T any] struct {
@@ -46,7 +49,7 @@ func next[T any](spare <-chan *job[T]) *job[T] {
 	}
 }
 
-// Ordered computes n results with several workers and gives them in order. At most a few results
+// Ordered computes n results with several workers and gives them in order. At most 128 results
 // for each worker wait; no goroutine outlives the loop.
 func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int) T) iter.Seq[T] {
 	if workers <= 1 {
@@ -61,8 +64,8 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 	}
 	return func(yield func(T) bool) {
 		jobs := make(chan *job[T])
-		queue := make(chan *job[T], 4*workers)
-		spare := make(chan *job[T], 4*workers) // whose results were used
+		queue := make(chan *job[T], ahead*workers)
+		spare := make(chan *job[T], ahead*workers) // whose results were used
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		defer wg.Wait()
