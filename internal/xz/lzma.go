@@ -66,7 +66,7 @@ func (z *lzma) resetState() {
 	z.state, z.rep, z.pending = 0, [4]uint32{}, 0
 	for _, p := range [][]prob{
 		z.isMatch[:], z.isRep[:], z.isRep0[:], z.isRep1[:], z.isRep2[:], z.isRep0Long[:],
-		z.distSpecial[:], z.distAlign[:], z.literals[:],
+		z.distSpecial[:], z.distAlign[:], z.literals[:0x300*(z.litMask+1)<<z.lc],
 	} {
 		fill(p)
 	}
@@ -206,19 +206,19 @@ func (z *lzma) match(posState uint32) (length int, ok bool) {
 
 func (l *lengthModel) decode(rc *rangeDecoder, posState uint32) int {
 	if rc.bit(&l.choice) == 0 {
-		return minMatch + int(rc.tree(l.low[posState][:], 3))
+		return minMatch + int(tree(rc, &l.low[posState]))
 	}
 	if rc.bit(&l.choice2) == 0 {
-		return minMatch + 8 + int(rc.tree(l.mid[posState][:], 3))
+		return minMatch + 8 + int(tree(rc, &l.mid[posState]))
 	}
-	return minMatch + 16 + int(rc.tree(l.high[:], 8))
+	return minMatch + 16 + int(tree(rc, &l.high))
 }
 
 // distance decodes the distance of a match of that length; 0xffffffff is LZMA's end marker, which
 // LZMA2 does not have.
 func (z *lzma) distance(length int) uint32 {
 	rc := &z.rc
-	slot := rc.tree(z.distSlot[min(length-minMatch, lenStates-1)][:], 6)
+	slot := tree(rc, &z.distSlot[min(length-minMatch, lenStates-1)])
 	if slot < 4 {
 		return slot
 	}
@@ -244,9 +244,8 @@ func (z *lzma) copyMatch(out []byte, pos, length int) (int, bool) {
 		copy(out[pos:pos+n], out[from:from+n])
 		return pos + n, true
 	}
-	for range n {
-		out[pos] = out[from]
-		pos, from = pos+1, from+1
+	for end := pos + n; pos < end; { // each time, twice as much is there
+		pos += copy(out[pos:end], out[from:pos])
 	}
 	return pos, true
 }

@@ -66,11 +66,11 @@ func (r *rangeDecoder) bit(p *prob) uint32 {
 // the compiler makes of plain assignments below an if, or by arithmetic, where there is too much to
 // choose: less is all ones when the bit is 0.
 
-// tree decodes bits from the highest down; len(p) is 1<<bits. Branches win here: lengths and the
-// high bits of distances are less random than literals.
-func (r *rangeDecoder) tree(p []prob, bits int) uint32 {
+// tree decodes the bits of a tree of models from the highest down. Branches win here: lengths and the high bits of
+// distances are less random than literals.
+func tree[T [8]prob | [64]prob | [256]prob](r *rangeDecoder, p *T) uint32 {
 	rng, code, in, pos, m := r.rng, r.code, r.in, r.pos, uint32(1)
-	for range bits {
+	for m < uint32(len(*p)) {
 		if rng < topValue {
 			rng, code = rng<<8, code<<8
 			if pos < len(in) {
@@ -78,7 +78,7 @@ func (r *rangeDecoder) tree(p []prob, bits int) uint32 {
 			}
 			pos++
 		}
-		model := &p[m]
+		model := &(*p)[m]
 		v := uint32(*model)
 		bound := rng >> probBits * v
 		if code < bound {
@@ -93,7 +93,7 @@ func (r *rangeDecoder) tree(p []prob, bits int) uint32 {
 		}
 	}
 	r.rng, r.code, r.pos = rng, code, pos
-	return m - 1<<bits
+	return m - uint32(len(*p))
 }
 
 // reverseTree decodes bits from the lowest up.
