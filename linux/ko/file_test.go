@@ -108,6 +108,39 @@ func TestPrefixIsCareful(t *testing.T) {
 	}
 }
 
+// TestEntryBehindBytes: the section before .modinfo need not end in NUL. Where the first entry begins is certain behind
+// bytes that no text has, unless its key ends in another.
+func TestEntryBehindBytes(t *testing.T) {
+	for _, tt := range []struct {
+		before, entry string
+		certain       bool
+	}{
+		{"\x00\xff\xfe", "license=Proprietary", true},
+		{"\x00O\x00\xfe\xff", "parm=a:b=c", true},
+		{"\x00=\xfe\xff", "license=Proprietary", false},
+		{"\x00\xfe\xff ", "license=Proprietary", false},
+		{"\x00\xffx", "license=Proprietary", false},
+		{"\x00\xffsrc", "version=1", false},
+		{"\x00\xff", "srcversion=1", false},
+		{"\x00\xff", "my_key=1", false},
+	} {
+		b := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo", tt.entry)...)
+		aligned := strings.Repeat("\x00", 16-len(tt.before)%16) + tt.before // or padding would follow
+		b.Sections[2].Data = []byte(aligned)
+		b.Sections[4].Data = make([]byte, 2000)
+		f, err := NewReader().Decode(gzipped(t, b.Bytes()), "demo.ko.gz", Options{}, new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := f.Modinfo[0]; first.Key+"="+first.Value != tt.entry {
+			t.Errorf("%q: first entry %v", tt.before+tt.entry, first)
+		}
+		if certain := f.Versions == ""; certain != tt.certain { // the section headers say which there are
+			t.Errorf("%q: certain %t", tt.before+tt.entry, certain)
+		}
+	}
+}
+
 // TestLongPrefix has more before .modinfo than is kept of what is decoded, and a .modinfo of that length: what the file
 // says is the same, in little memory unless the whole file is needed.
 func TestLongPrefix(t *testing.T) {

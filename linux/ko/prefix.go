@@ -127,49 +127,72 @@ func (p *prefixSearch) searchMagic(out []byte) bool {
 	}
 }
 
-// bounds finds where the run of entries around vermagic begins and ends.
+// bounds finds where the run of entries around vermagic begins and ends. It reports false when that is not certain.
 func (p *prefixSearch) bounds(out []byte, done bool) bool {
-	end := p.magic
+	end, cut, ok := p.endOf(out)
+	if cut {
+		return !done // the rest of the entry, or what follows, is still to come
+	}
+	if !ok {
+		return false
+	}
+	start, ok := p.startOf(out)
+	if !ok || !plausible(out[start:end]) || formatString(out[start:end]) {
+		return false
+	}
+	p.start, p.end = start, end
+	return true
+}
+
+// endOf returns where the run of entries ends, which is after what is decoded if it is cut. It reports false when that
+// is not certain.
+func (p *prefixSearch) endOf(out []byte) (end int, cut, ok bool) {
+	end = p.magic
 	for {
 		n := bytes.IndexByte(out[end:], 0)
 		if n < 0 {
-			return !done // the rest of the entry, or what follows, is still to come
+			return 0, true, true
 		}
 		end += n + 1
 		padding := zeros(out[end:])
 		kind := entryKind(out[end+padding:])
 		if kind == entryCut {
-			return !done
+			return 0, true, true
 		}
-		if ends, doubt := borders(kind, padding); doubt {
-			return false
-		} else if ends {
-			break
+		if ends, doubt := borders(kind, padding); ends || doubt {
+			return end, false, !doubt
 		}
 	}
-	start := p.magic
+}
+
+// startOf returns where the run of entries begins. It reports false when that is not certain.
+func (p *prefixSearch) startOf(out []byte) (start int, ok bool) {
+	start = p.magic
 	for start > 0 {
 		padding := zerosBefore(out[:start-1])
 		last := start - padding
 		before := bytes.LastIndexByte(out[:last-1], 0) + 1
 		if before == 0 && p.cut {
-			return false
+			return 0, false
 		}
-		kind := entryKind(out[before:last])
-		ends, doubt := borders(kind, padding)
-		if doubt || ends && padding == 0 && hidesEntry(out[before:last]) {
-			return false
+		ends, doubt := borders(entryKind(out[before:last]), padding)
+		if doubt {
+			return 0, false
 		}
-		if ends {
-			break
+		if !ends {
+			start = before
+			continue
 		}
-		start = before
+		if padding > 0 {
+			return start, true
+		}
+		at, doubt := entryWithin(out[before:last])
+		if at >= 0 {
+			start = before + at
+		}
+		return start, !doubt
 	}
-	if !plausible(out[start:end]) || formatString(out[start:end]) {
-		return false
-	}
-	p.start, p.end = start, end
-	return true
+	return start, true
 }
 
 // borders reports whether a section ends next to a string of that kind, with so many NULs more
@@ -270,6 +293,31 @@ func hidesEntry(b []byte) bool {
 		}
 	}
 	return false
+}
+
+// entryWithin finds the section's first entry in a string that is none itself: the section before need not end in NUL.
+// at is -1 if there is no entry, or doubt says that there may be one.
+func entryWithin(b []byte) (at int, doubt bool) {
+	end := bytes.IndexByte(b, '=')
+	if end < 0 {
+		return -1, false
+	}
+	at = end
+	for at > 0 && b[at-1] > ' ' && b[at-1] <= '~' {
+		at--
+	}
+	if at == 0 || b[at-1] == ' ' || at == end { // no byte that neither a key nor a text has is before it
+		return -1, hidesEntry(b)
+	}
+	if !isModinfoKey(b[at:end]) {
+		return -1, true
+	}
+	for i := at + 1; i < end; i++ {
+		if isModinfoKey(b[i:end]) { // "srcversion" may be "version" behind "src"
+			return -1, true
+		}
+	}
+	return at, false
 }
 
 // formatString reports whether the first entry looks like a format string of the program, which may be right before the
