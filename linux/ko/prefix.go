@@ -34,15 +34,12 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 		if !p.search(x.out, x.done) {
 			return false, nil
 		}
-		if p.end-p.start > maxModinfo {
-			return false, nil
+		if len(p.modinfo) > maxModinfo || p.modinfo != nil && !namesModule(p.modinfo) {
+			return false, nil // its name is in another section
 		}
 		if p.complete() {
-			if !namesModule(x.out[p.start:p.end]) {
-				return false, nil // its name is in another section
-			}
 			file.Machine = e.machine
-			r.setModinfo(file, x.out[p.start:p.end])
+			r.setModinfo(file, p.modinfo)
 			file.BuildID = p.id
 			file.Whole = x.done
 			return true, nil
@@ -50,7 +47,8 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 		if x.done || x.decoded() >= prefixMax {
 			return false, nil
 		}
-		if p.magic == 0 && len(x.out) >= 2*prefixKeep {
+		p.keep()
+		if (p.magic == 0 || p.modinfo != nil) && len(x.out) >= 2*prefixKeep {
 			x.drop(p.drop(len(x.out) - prefixKeep))
 		}
 		if err := x.more(p.step(len(x.out))); err != nil {
@@ -62,19 +60,27 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 // A prefixSearch finds .modinfo and the build-id in the first part of a module, without the
 // section headers, which are at the end.
 type prefixSearch struct {
-	order      byteOrder
-	seen       int    // bytes that were searched for vermagic
-	magic      int    // where "vermagic=" is; 0 while not found
-	start, end int    // of .modinfo, when end is set
-	idSeen     int    // bytes that were searched for the build-id
-	id         string // the build-id, when it was found
-	cut        bool   // the file's beginning was dropped
+	order   byteOrder
+	seen    int    // bytes that were searched for vermagic
+	magic   int    // where "vermagic=" is; 0 while not found
+	modinfo []byte // the section, when it was found
+	kept    bool   // modinfo has memory of its own
+	idSeen  int    // bytes that were searched for the build-id
+	id      string // the build-id, when it was found
+	cut     bool   // the file's beginning was dropped
 }
 
-func (p *prefixSearch) complete() bool { return p.end > 0 && p.id != "" }
+func (p *prefixSearch) complete() bool { return p.modinfo != nil && p.id != "" }
 
-// drop makes the search go on without the first n bytes, or a few less, and returns how many. Nothing of .modinfo was
-// found in them.
+// keep copies what was found, before more is decoded to where it is.
+func (p *prefixSearch) keep() {
+	if p.modinfo != nil && !p.kept {
+		p.modinfo, p.kept = bytes.Clone(p.modinfo), true
+	}
+}
+
+// drop makes the search go on without the first n bytes, or a few less, and returns how many. Nothing of .modinfo that
+// is still wanted is in them.
 func (p *prefixSearch) drop(n int) int {
 	n &^= 63 // the build-id stays where its note is aligned
 	p.seen, p.idSeen, p.cut = max(p.seen-n, 0), max(p.idSeen-n, 0), true
@@ -84,7 +90,7 @@ func (p *prefixSearch) drop(n int) int {
 // step returns how much more to decode: while .modinfo goes on, an eighth of what is there of it,
 // which is looked at anew each time.
 func (p *prefixSearch) step(decoded int) int {
-	if p.magic == 0 || p.end > 0 {
+	if p.magic == 0 || p.modinfo != nil {
 		return prefixStep
 	}
 	return max(prefixStep, (decoded-p.magic)/8)
@@ -101,7 +107,7 @@ func (p *prefixSearch) search(out []byte, done bool) bool {
 	if p.id == "" {
 		p.searchID(out)
 	}
-	if p.end > 0 {
+	if p.modinfo != nil {
 		return true
 	}
 	if p.magic == 0 && !p.searchMagic(out) {
@@ -140,7 +146,7 @@ func (p *prefixSearch) bounds(out []byte, done bool) bool {
 	if !ok || !plausible(out[start:end]) || formatString(out[start:end]) {
 		return false
 	}
-	p.start, p.end = start, end
+	p.modinfo = out[start:end]
 	return true
 }
 
