@@ -12,20 +12,27 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 )
 
-// gcPercent keeps the process small on a host that has other work: to list thousands of files takes a tenth less memory
-// than with Go's 100, and hardly more time.
-const gcPercent = 70
+// The collector keeps the process small on a host that has other work. The floor is memory that is never touched, and so
+// never taken: with it a heap of a few megabytes is collected a third as often, and a large one grows by no more than
+// half.
+const (
+	gcPercent = 45
+	gcFloor   = 14 << 20
+)
 
 func main() {
 	debug.SetGCPercent(gcPercent)
+	floor := make([]byte, gcFloor)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what does not end by itself
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
+	runtime.KeepAlive(floor)
 	os.Exit(code)
 }
