@@ -17,9 +17,9 @@ import (
 	"syscall"
 )
 
-// The collector keeps the process small on a host that has other work. The floor is memory that is never touched, and so
-// never taken: with it a heap of a few megabytes is collected a third as often, and a large one grows by no more than
-// half.
+// How often the collector runs: a process on a host that has other work must be small. The floor is memory that is
+// never touched, and so never taken. With it, a heap of a few megabytes is collected a third as often, and a large one
+// still grows by less than half.
 const (
 	gcPercent = 45
 	gcFloor   = 14 << 20

@@ -301,8 +301,8 @@ func hidesEntry(b []byte) bool {
 	return false
 }
 
-// entryWithin finds the section's first entry in a string that is none itself: the section before need not end in NUL.
-// at is -1 if there is no entry, or doubt says that there may be one.
+// entryWithin finds the section's first entry in a string that is not an entry: the section before need not end in NUL.
+// at is -1 if the string has no entry, or doubt says that it may have one.
 func entryWithin(b []byte) (at int, doubt bool) {
 	end := bytes.IndexByte(b, '=')
 	if end < 0 {
