@@ -21,7 +21,7 @@ func CountOf(n int64) Count { return Count{n, true} }
 func (c Count) Get() (int64, bool) { return c.n, c.known }
 
 // IsZero reports whether the count is unknown. It makes encoding/json's omitzero drop exactly
-// the unknown counts.
+// the unknown counts; of a value, that package would make a copy on the heap.
 func (c *Count) IsZero() bool { return !c.known }
 
 // String returns the number in decimal, or "?" when it is unknown.

@@ -75,6 +75,9 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err := a.checkKernel(ctx, sys, scope); err != nil {
 		return err
 	}
+	if scope == lkm.ScopeInstalled {
+		collectSeldom()
+	}
 	rows := a.newStream(sys.OS(), scope, f)
 	snap, err := sys.SnapshotEach(ctx, scope, rows.add)
 	if err != nil {

@@ -12,27 +12,16 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 )
 
-// How often the collector runs: a process on a host that has other work must be small. The floor is memory that is
-// never touched, and so never taken. With it, a heap of a few megabytes is collected a third as often, and a large one
-// still grows by less than half.
-const (
-	gcPercent = 45
-	gcFloor   = 14 << 20
-)
-
 func main() {
 	debug.SetGCPercent(gcPercent)
-	floor := make([]byte, gcFloor)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what does not end by itself
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	runtime.KeepAlive(floor)
 	os.Exit(code)
 }
