@@ -76,7 +76,7 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return err
 	}
 	if scope == lkm.ScopeInstalled {
-		collectSeldom()
+		defer collectSeldom()()
 	}
 	rows := a.newStream(sys.OS(), scope, f)
 	snap, err := sys.SnapshotEach(ctx, scope, rows.add)
