@@ -10,7 +10,7 @@ import (
 )
 
 // A file is a regular file that is open for reading. An os.File costs a regular file several calls of the kernel more,
-// for the runtime's poller, which has no use for it. The methods of both return the same.
+// for the runtime's poller, which has no use for it. The methods do the same. It must be closed.
 type file struct {
 	name string
 

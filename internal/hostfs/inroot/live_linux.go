@@ -130,7 +130,7 @@ func (o *opening) belowIfRegular(dir uintptr) {
 		return
 	}
 	var st unix.Stat_t
-	o.err = unix.Fstat(o.fd, &st)
+	o.err = fstat(o.fd, &st)
 	unix.Close(o.fd)
 	if o.err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		o.fd = -1
@@ -152,12 +152,17 @@ func (r *Root) openFile(name string) (fs.File, error) {
 // looked at: then it is closed, and -1.
 func stillRegular(fd int) (int, error) {
 	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
+	err := fstat(fd, &st)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+func fstat(fd int, st *unix.Stat_t) error {
+	_, err := again(func() (int, error) { return 0, unix.Fstat(fd, st) })
+	return err
 }
 
 func (r *Root) openFolder(name string) (*os.File, error) {
@@ -209,9 +214,9 @@ func readFDAt(fd int, p []byte, offset int64) (int, error) {
 }
 
 // again calls until no signal interrupts.
-func again(read func() (int, error)) (int, error) {
+func again(call func() (int, error)) (int, error) {
 	for {
-		n, err := read()
+		n, err := call()
 		if err != unix.EINTR {
 			return max(n, 0), err
 		}
@@ -222,7 +227,8 @@ func seekFD(fd int, offset int64, whence int) (int64, error) { return unix.Seek(
 
 func statFD(fd int, name string) (fs.FileInfo, error) {
 	info := &fileInfo{name: path.Base(name)}
-	if err := syscall.Fstat(fd, &info.stat); err != nil {
+	_, err := again(func() (int, error) { return 0, syscall.Fstat(fd, &info.stat) })
+	if err != nil {
 		return nil, err
 	}
 	return info, nil
