@@ -310,7 +310,7 @@ func (g *guard) append(dst []byte, name string, max int64, read func(fs.FS, []by
 	if buf == nil {
 		return dst, err
 	}
-	if dst == nil && err == nil && len(*buf) >= minGiven {
+	if dst == nil && err == nil && len(*buf) >= minGiven && cap(*buf) <= 2*len(*buf) {
 		return *buf, nil
 	}
 	if err == nil || errors.Is(err, ErrTooLarge) {
