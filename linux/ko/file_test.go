@@ -116,13 +116,23 @@ func TestEntryBehindBytes(t *testing.T) {
 		certain       bool
 	}{
 		{"\x00\xff\xfe", "license=Proprietary", true},
-		{"\x00O\x00\xfe\xff", "parm=a:b=c", true},
+		{"\x00O\x00\xfe\xff", "parm=a:b=c", false},
 		{"\x00=\xfe\xff", "license=Proprietary", false},
 		{"\x00\xfe\xff ", "license=Proprietary", false},
 		{"\x00\xffx", "license=Proprietary", false},
 		{"\x00\xffsrc", "version=1", false},
 		{"\x00\xff", "srcversion=1", false},
 		{"\x00\xff", "my_key=1", false},
+		{"\x00\x03", "license=Proprietary", true},
+		{"\x00a text of the program*", "my_key=1", false},
+		{"\x00\tfirmware=none\n\x00", "license=Proprietary", false},
+		{"busy\x00\n\tversion=1\n\x00", "license=Proprietary", false},
+		{"\x00state\talias=none\x00", "license=Proprietary", false},
+		{"\x00state of it: alias=%d\x00", "license=Proprietary", false},
+		{"\x00state of it: mode=%d\x00", "license=Proprietary", true},
+		{"\x00µtest=1\x00", "license=Proprietary", false},
+		{"\x00\ntest=", "author=A", false},
+		{"\x00\xfffile=", "author=A", false},
 	} {
 		b := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo", tt.entry)...)
 		aligned := strings.Repeat("\x00", 16-len(tt.before)%16) + tt.before // or padding would follow

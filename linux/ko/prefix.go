@@ -5,6 +5,7 @@ package ko
 import (
 	"bytes"
 	"encoding/hex"
+	"unicode/utf8"
 )
 
 // How much is decoded at a time while looking for .modinfo, and when looking is given up: a module
@@ -34,8 +35,8 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 		if !p.search(x.out, x.done) {
 			return false, nil
 		}
-		if len(p.modinfo) > maxModinfo || p.modinfo != nil && !namesModule(p.modinfo) {
-			return false, nil // its name is in another section
+		if len(p.modinfo) > maxModinfo {
+			return false, nil
 		}
 		if p.complete() {
 			file.Machine = e.machine
@@ -189,14 +190,14 @@ func (p *prefixSearch) startOf(out []byte) (start int, ok bool) {
 			start = before
 			continue
 		}
-		if padding > 0 {
-			return start, true
-		}
 		at, doubt := entryWithin(out[before:last])
+		if doubt || at >= 0 && padding > 0 {
+			return 0, false
+		}
 		if at >= 0 {
 			start = before + at
 		}
-		return start, !doubt
+		return start, true
 	}
 	return start, true
 }
@@ -281,16 +282,56 @@ func entryKind(b []byte) int {
 	return entryCut
 }
 
-// hidesEntry reports whether an entry may begin within the string: the section before need not end
-// in NUL.
-func hidesEntry(b []byte) bool {
+// entryWithin finds the section's first entry in a string that is not an entry: the section before need not end in NUL.
+// at is -1 if the string has no entry, or doubt says that it may have one. It is certain only behind a byte that is in
+// no program's text: a string "\tversion=1" may be one that the program prints.
+func entryWithin(b []byte) (at int, doubt bool) {
+	end := bytes.IndexByte(b, '=')
+	at = end
+	for at > 0 && b[at-1] > ' ' && b[at-1] <= '~' {
+		at--
+	}
+	if at <= 0 || at == end || inText(b[:at]) {
+		return -1, mayHaveEntry(b)
+	}
+	if !isModinfoKey(b[at:end]) || mayHaveEntry(b[end+1:]) {
+		return -1, true
+	}
+	for i := at + 1; i < end; i++ {
+		if isModinfoKey(b[i:end]) { // "srcversion" may be "version" behind "src"
+			return -1, true
+		}
+	}
+	return at, false
+}
+
+// inText reports whether a text may go on behind b: the last byte is a space, a control character that terminals know,
+// or belongs to UTF-8.
+func inText(b []byte) bool {
+	switch c := b[len(b)-1]; {
+	case c >= 0x80:
+		r, _ := utf8.DecodeLastRune(b)
+		return r != utf8.RuneError
+	case c >= '\a' && c <= '\r', c == 0x1b, c >= ' ':
+		return true
+	}
+	return false
+}
+
+// mayHaveEntry reports whether an entry may begin somewhere in b, with a key that modules have, or with one of its own
+// where b is no format string.
+func mayHaveEntry(b []byte) bool {
+	format := bytes.IndexByte(b, '%') >= 0
 	for i, c := range b {
 		if c != '=' {
 			continue
 		}
 		key := i
-		for key > 0 && i-key < maxModinfoKey && (b[key-1] == '_' || b[key-1] >= 'a' && b[key-1] <= 'z') {
+		for key > 0 && i-key < maxModinfoKey && isKeyByte(b[key-1]) {
 			key--
+		}
+		if key < i && !format {
+			return true
 		}
 		for ; key < i; key++ {
 			if isModinfoKey(b[key:i]) {
@@ -301,29 +342,9 @@ func hidesEntry(b []byte) bool {
 	return false
 }
 
-// entryWithin finds the section's first entry in a string that is not an entry: the section before need not end in NUL.
-// at is -1 if the string has no entry, or doubt says that it may have one.
-func entryWithin(b []byte) (at int, doubt bool) {
-	end := bytes.IndexByte(b, '=')
-	if end < 0 {
-		return -1, false
-	}
-	at = end
-	for at > 0 && b[at-1] > ' ' && b[at-1] <= '~' {
-		at--
-	}
-	if at == 0 || b[at-1] == ' ' || at == end { // no byte that neither a key nor a text has is before it
-		return -1, hidesEntry(b)
-	}
-	if !isModinfoKey(b[at:end]) {
-		return -1, true
-	}
-	for i := at + 1; i < end; i++ {
-		if isModinfoKey(b[i:end]) { // "srcversion" may be "version" behind "src"
-			return -1, true
-		}
-	}
-	return at, false
+// isKeyByte reports whether a key, which is a name in C, may have the byte.
+func isKeyByte(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // formatString reports whether the first entry looks like a format string of the program, which may be right before the
