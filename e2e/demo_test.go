@@ -57,6 +57,7 @@ func demoGuest(t *testing.T) (g *lab.Guest, other string) {
 
 // TestDemo records the demo tape and checks that it answers what the machine answers.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	lkm := filepath.Join(t.TempDir(), "lkm")
 	if err := os.WriteFile(lkm, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {
 		t.Fatal(err)

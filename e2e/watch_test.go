@@ -179,6 +179,7 @@ func TestWatch(t *testing.T) {
 // TestIdleWatch counts the calls of lkm watch while nothing happens: one small read of the event
 // counter each interval, and a look whether an event waits.
 func TestIdleWatch(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "strace")
 	k := lab.Kernel(t, debian.Cloud61)
 	i := lab.Image(t, k, "dummy")
