@@ -15,8 +15,8 @@ const (
 )
 
 // collectSeldom is for a long list of small items, until end is called. The floor is memory that is never touched, and
-// so never taken. With it, a heap of a few megabytes is collected a third as often, and a large one still grows by less
-// than half.
+// so never taken. With it, a heap of a few megabytes is collected a quarter as often, and a large one still grows by
+// less than half.
 func collectSeldom() (end func()) {
 	debug.SetGCPercent(longPercent)
 	floor := make([]byte, longFloor)

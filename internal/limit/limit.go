@@ -176,10 +176,10 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	}
 }
 
-// Before memory is taken for as much as a file says that it has, so many bytes have to be there, and that part of it.
+// When a file is believed how long it is, so that memory is taken for all of it.
 const (
-	trusted      = 64 << 10
-	trustedTimes = 16
+	trusted      = 64 << 10 // so many bytes of it were read,
+	trustedTimes = 16       // and the whole is at most so many times what was read
 )
 
 // lengthOf returns how long an open file says that it is; 0 for what does not say it. The Size of an io.SectionReader

@@ -127,7 +127,7 @@ func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	return inv, nil
 }
 
-// Lists are what a release directory's files say of the modules, beside the directories themselves.
+// lists are what a release directory's files say of the modules, beside the directories themselves.
 type lists struct {
 	needs    [][]int32 // of each line of modules.dep, see closure
 	related  bool      // needs is known

@@ -383,7 +383,8 @@ func (t *Tree) SetConfig(c *Config) {
 	t.config = c
 }
 
-// SetWorkers says how many files and directories Inventory reads at once; before, it is one.
+// SetWorkers sets how many files Inventory may read at once, at first 1. With 2 or more it reads modules.dep and
+// modules.order while it walks the directories. It must be called before the tree is used.
 func (t *Tree) SetWorkers(n int) { t.workers = n }
 
 func (t *Tree) readDeps() *depTable {
