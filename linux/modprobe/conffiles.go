@@ -29,13 +29,14 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 		}
 	}
 	var lost fact.Report
-	files = append(files, confFiles(fsys, dirs, seen, SourceConfig, &lost)...)
+	named, nowhere := confFiles(fsys, dirs, seen, SourceConfig, &lost)
+	files = append(files, named...)
 	for _, p := range lost.Problems {
 		c.lose(p)
-		if file, target, ok := strings.Cut(p.Text, ignoredLink); ok && len(c.ignored) < maxConfigLost {
-			c.ignored = append(c.ignored, fact.IdleLine{File: file, Reason: fact.Reason{Code: IdleIgnored,
-				Text: "a link to /" + target}})
-		}
+	}
+	for _, link := range nowhere[:min(len(nowhere), maxConfigLost-len(c.ignored))] {
+		c.ignored = append(c.ignored, fact.IdleLine{File: escape.Text(link),
+			Reason: fact.Reason{Code: IdleIgnored, Text: leadsNowhere(fsys, link)}})
 	}
 	sortByBase(files)
 	if len(files) > maxConfigFiles {
@@ -50,10 +51,11 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 // link to /dev/null hides the others of its name and is not listed. kmod before version 33 reads
 // *.alias as well: such a file of modprobe.d is a problem. kmod before version 34 lets a link that leads nowhere hide
 // the others of its name (conf_files_filter_out ignores what fstatat returns), later ones skip it: whether the others
-// count is unknown. Problems are reported under the source's name.
-func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r *fact.Report) []string {
-	var files []string
-	nowhere := make(map[string]string) // name to the link
+// count is unknown. Those links are returned too, and each is a problem. Problems are reported under the source's name.
+func confFiles(
+	fsys fs.FS, dirs []string, seen map[string]bool, source string, r *fact.Report,
+) (files, nowhere []string) {
+	hiding := make(map[string]string) // name to the link that leads nowhere
 	for _, dir := range dirs {
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil {
@@ -71,11 +73,21 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 				r.Problem(source, "", "", fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w",
 					dir, escape.Text(name), errors.ErrUnsupported))
 			}
-			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || !isConfFile(fsys, dir, e, nowhere, source, r) {
+			if len(name) < 6 || !strings.HasSuffix(name, ".conf") {
+				continue
+			}
+			switch kindOf(fsys, dir, e) {
+			case noFile:
+				continue
+			case deadLink:
+				link := dir + "/" + name
+				r.Problem(source, "", "", &fact.ParseError{Source: link, Field: fieldLink,
+					Reason: "ignored: " + leadsNowhere(fsys, link)})
+				nowhere, hiding[name] = append(nowhere, link), link
 				continue
 			}
 			seen[name] = true
-			if link := nowhere[name]; link != "" && isKmods(dir) {
+			if link := hiding[name]; link != "" && isKmods(dir) {
 				r.Problem(source, "", "", fmt.Errorf("/%s is not read: only kmod 34 and later does, because of /%s: %w",
 					escape.Text(dir+"/"+name), escape.Text(link), errors.ErrUnsupported))
 				continue
@@ -85,48 +97,56 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 			}
 		}
 	}
-	return files
+	return files, nowhere
 }
 
 // isKmods reports whether a directory holds kmod's configuration, not systemd's.
 func isKmods(dir string) bool { return path.Base(dir) == "modprobe.d" || path.Base(dir) == "depmod.d" }
 
-// ignoredLink follows the name of a link that leads nowhere in the text of its problem. No name has a slash.
-const ignoredLink = ": ignored: a link to /"
+// fieldLink is the field of the problem of a link that leads nowhere.
+const fieldLink = "link"
+
+// leadsNowhere says why a link that leads nowhere is ignored.
+func leadsNowhere(fsys fs.FS, link string) string {
+	return "a link to /" + escape.Text(LinkTarget(fsys, link)) + ", which is not there"
+}
 
 // Ignored reports whether a problem is a line or a link that kmod ignores.
 func Ignored(p fact.Problem) bool {
-	return p.Source == SourceConfig && p.Code == fact.CodeMalformed &&
-		(p.Line > 0 || strings.Contains(p.Text, ignoredLink))
+	return p.Source == SourceConfig && p.Code == fact.CodeMalformed && (p.Line > 0 || p.Field == fieldLink)
 }
 
-// isConfFile reports whether a directory's entry is a file that counts. As kmod's conf_files_filter_out does, it leaves
-// out a directory, and a link that leads nowhere, which it adds to nowhere. What is not known to lead nowhere counts:
-// reading it fails.
-func isConfFile(
-	fsys fs.FS, dir string, e fs.DirEntry, nowhere map[string]string, source string, r *fact.Report,
-) bool {
-	if e.Type()&fs.ModeSymlink == 0 {
-		return !e.IsDir()
-	}
-	if isMask(fsys, dir, e) {
-		return true
+// What a directory's entry is to kmod's conf_files_filter_out.
+type confKind int
+
+const (
+	confFile confKind = iota // a file that counts
+	noFile                   // a directory
+	deadLink                 // a link that leads nowhere
+)
+
+// kindOf returns what a directory's entry is. What is not known to lead nowhere counts: reading it fails.
+func kindOf(fsys fs.FS, dir string, e fs.DirEntry) confKind {
+	switch {
+	case e.IsDir():
+		return noFile
+	case e.Type()&fs.ModeSymlink == 0 || isMask(fsys, dir, e):
+		return confFile
 	}
 	name := dir + "/" + e.Name()
 	info, err := fs.Stat(fsys, name)
 	if err == nil {
-		return !info.IsDir()
+		if info.IsDir() {
+			return noFile
+		}
+		return confFile
 	}
 	target := LinkTarget(fsys, name)
 	_, targetErr := fs.Stat(fsys, target) // a file system may know nothing of the machine's root
-	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(targetErr, fs.ErrNotExist) || mountedElsewhere(fsys,
-		target) != "" {
-		return true
+	if errors.Is(err, fs.ErrNotExist) && errors.Is(targetErr, fs.ErrNotExist) && mountedElsewhere(fsys, target) == "" {
+		return deadLink
 	}
-	r.Problem(source, "", "", &fact.ParseError{Source: name,
-		Reason: strings.TrimPrefix(ignoredLink, ": ") + escape.Text(target) + ", which is not there"})
-	nowhere[e.Name()] = name
-	return false
+	return confFile
 }
 
 func sortByBase(files []string) {

@@ -3,6 +3,8 @@
 package modprobe
 
 import (
+	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +52,19 @@ func TestConfFiles(t *testing.T) {
 		told := len(r.Problems) > 0
 		if told != (strings.Contains(tt.name, "nothing") || !tt.whole) {
 			t.Errorf("%s: %+v", tt.name, r.Problems)
+		}
+		if nothing := strings.Contains(tt.name, "nothing"); slices.ContainsFunc(r.Problems, Ignored) != nothing ||
+			(len(c.ignored) == 1) != nothing {
+			t.Errorf("%s: ignored %+v of %+v", tt.name, c.ignored, r.Problems)
+		}
+		for _, i := range c.ignored {
+			want := "a link to " + path.Join("/etc/modprobe.d", tt.link) + ", which is not there"
+			if path.IsAbs(tt.link) {
+				want = "a link to " + tt.link + ", which is not there"
+			}
+			if i.File != "etc/modprobe.d/x.conf" || i.Reason.Text != want {
+				t.Errorf("%s: %+v, want %s", tt.name, i, want)
+			}
 		}
 	}
 }

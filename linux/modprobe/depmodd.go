@@ -56,7 +56,7 @@ const (
 // invalid lines, are problems of SourceTree. Without any search line the order is "updates built-in".
 func readDepmodConfig(fsys fs.FS, release string, r *fact.Report) *depmodConfig {
 	c := &depmodConfig{Exclude: []string{"build", "source"}}
-	files := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)
+	files, _ := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)
 	sortByBase(files)
 	files, err := limit.Most(files, maxConfigFiles, "depmod.d")
 	if err != nil {

@@ -68,7 +68,7 @@ var (
 // link to it, and OpenWrt's modules.d. What could not be read is a problem of SourceConfig.
 func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	read := func(name string) { modules = append(modules, ReadList(fsys, name, r)...) }
-	files := confFiles(fsys, LoadListDirs, make(map[string]bool), SourceConfig, r)
+	files, _ := confFiles(fsys, LoadListDirs, make(map[string]bool), SourceConfig, r)
 	sortByBase(files)
 	files = append(files, namedFiles(fsys, openWrtLoadDirs, r)...)
 	for _, dir := range FlatRoots { // Android's init loads what they list
@@ -123,7 +123,7 @@ func ReadList(fsys fs.FS, name string, r *fact.Report) []Setting {
 // ReadSysctls reads the kernel settings that are made during boot, in the order in which they are
 // made: the last one of a key counts. What could not be read is a problem of SourceSysctls.
 func ReadSysctls(fsys fs.FS, r *fact.Report) (settings []Setting) {
-	files := confFiles(fsys, sysctlDirs, make(map[string]bool), SourceSysctls, r)
+	files, _ := confFiles(fsys, sysctlDirs, make(map[string]bool), SourceSysctls, r)
 	sortByBase(files)
 	for _, name := range append(files, "etc/sysctl.conf") {
 		lines, err := settingLines(fsys, name, "#;")
