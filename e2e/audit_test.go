@@ -72,6 +72,7 @@ func auditRoots() []configuration {
 // TestAuditAgainstModprobe audits each root by every rule set that comes with lkm. What can really load equals what
 // modprobe -n -v says and the verdict; what the benchmark's check says equals that check done by its own tools.
 func TestAuditAgainstModprobe(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		lab.Met(t, errors.New("modprobe's directories can only be changed in a root of its own: run as root"))
 	}

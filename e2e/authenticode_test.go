@@ -174,6 +174,7 @@ func (f *signingFixture) againstOssl(t *testing.T, image []byte) {
 // signature being invalid; and no changed byte of the signature makes anything valid that does not
 // fit.
 func TestAuthenticodeTampered(t *testing.T) {
+	t.Parallel()
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
 	keys := keysOf("test", f.root, f.tsaRoot)

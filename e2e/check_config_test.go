@@ -270,6 +270,7 @@ var configurations = []configuration{
 // TestConfigurations compares our reading of each configuration with modprobe -c, -R and -n -v, run
 // in a root of its own, and the verdict on an image with the one that follows.
 func TestConfigurations(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		lab.Met(t, fmt.Errorf("modprobe's directories can only be changed in a root of its own: run as root"))
 	}

@@ -18,6 +18,7 @@ import (
 // TestBadFiles lists a tree with a truncated, an empty, a foreign and a huge decompressing module:
 // all others are listed, and each bad one is named with what is wrong with it.
 func TestBadFiles(t *testing.T) {
+	t.Parallel()
 	root, release := t.TempDir(), "6.1.0-bad"
 	kernel := filepath.Join(root, "lib", "modules", release, "kernel")
 	good := smallest(t, plainTree(t), 20)

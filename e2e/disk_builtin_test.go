@@ -14,6 +14,7 @@ import (
 // TestBuiltinWithFile has a module that is compiled in and is also in the tree as a file: for
 // modprobe it is loaded already, with and without the line that says it is compiled in.
 func TestBuiltinWithFile(t *testing.T) {
+	t.Parallel()
 	file := smallest(t, plainTree(t), 1)[0]
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -90,6 +90,7 @@ var choices = []choice{
 // TestDepmod compares the file that the library says would be loaded, of several of one module,
 // with the one that depmod takes: on trees by hand and on random ones.
 func TestDepmod(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "depmod", "xz", "zstd")
 	contents := choiceFiles(t)
 	for _, c := range choices {

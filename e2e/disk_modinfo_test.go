@@ -24,6 +24,7 @@ import (
 // recompression of one of them and of a gzip recompression with what modinfo says. Debian's modinfo
 // reads no gzip, so that tree is compared with the plain one.
 func TestModinfo(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modinfo")
 	for _, tree := range []struct {
 		name string

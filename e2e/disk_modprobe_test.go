@@ -347,6 +347,7 @@ func sysModaliases(t testing.TB) []string {
 // TestResolve compares Resolve with modprobe -R: for every alias of two kernels' indexes, unchanged and as a device
 // would ask for it, for every symbol, for every module, and for devices of real machines.
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modprobe")
 	for _, k := range []debian.Kernel{plainTree(t), xzTree(t)} {
 		x := withConfig(t, k, nil)
@@ -370,6 +371,7 @@ func TestResolve(t *testing.T) {
 
 // TestLoadPlan compares LoadPlan with modprobe -D for every module of two kernels and for devices of real machines.
 func TestLoadPlan(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modprobe")
 	for _, k := range []debian.Kernel{plainTree(t), xzTree(t)} {
 		x := withConfig(t, k, nil)
@@ -451,6 +453,7 @@ config dump
 // TestLoadPlanConfig compares load plans and answers under a configuration: for every module, for
 // devices, and for the names that the configuration makes up.
 func TestLoadPlanConfig(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modprobe")
 	x := withConfig(t, plainTree(t), modprobeConfig)
 	names := []string{

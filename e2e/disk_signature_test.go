@@ -198,6 +198,7 @@ func inspect(data []byte, keys []lkm.KeySet) (lkm.Module, error) {
 // checks what the library says of them: valid for the right key; never valid for another, for an
 // unsigned module, or with any byte changed.
 func TestSignature(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "openssl", "xz", "zstd", "gzip")
 	k := plainTree(t)
 	program, err := debian.SignFile(t.Context(), k)
@@ -237,6 +238,7 @@ func TestSignature(t *testing.T) {
 // none with signed attributes (pkcs7_verify), and of several signers none that is wrong and one
 // that is trusted (pkcs7_validate_trust). openssl takes all that are refused for their form alone.
 func TestSignatureForms(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "openssl")
 	module, err := os.ReadFile(smallest(t, plainTree(t), 1)[0])
 	if err != nil {

@@ -123,6 +123,7 @@ func freebsdWords() []word {
 // TestFreeBSDWords runs every command of lkm with every flag through the real FreeBSD binary, and looks that none is
 // left out. Watch has a test of its own.
 func TestFreeBSDWords(t *testing.T) {
+	t.Parallel()
 	b := newBSDBox(t)
 	root := wordsRoot(t, b)
 	before := tree(t, root)

@@ -43,6 +43,7 @@ var hidings = []hiding{
 
 // TestHidden loads a module that hides itself in one way, each in a guest of its own: it cannot be taken out again.
 func TestHidden(t *testing.T) {
+	t.Parallel()
 	for _, f := range families {
 		k := lab.Kernel(t, f)
 		for _, h := range hidings {

@@ -14,6 +14,7 @@ import (
 // TestInfoField compares lkm info -F with modinfo -F, word for word, over modules of both Debian kernels that have many
 // parameters, aliases, firmware, softdeps and signatures.
 func TestInfoField(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modinfo")
 	program := filepath.Join(t.TempDir(), "lkm")
 	if err := os.WriteFile(program, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {

@@ -100,6 +100,7 @@ func TestKernelCertificates(t *testing.T) {
 // TestModulesOfTheirKernel verifies the modules of whole kernels against the certificates in their own images, without
 // any option. In full it takes every module, else one of twenty.
 func TestModulesOfTheirKernel(t *testing.T) {
+	t.Parallel()
 	for _, k := range []debian.Kernel{plainTree(t), xzTree(t)} {
 		fsys, err := lkm.Dir(k.Root)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 
 // TestLivepatch loads a live patch of ours: what lkm says of it is what the kernel does. Then it is switched off.
 func TestLivepatch(t *testing.T) {
+	t.Parallel()
 	for _, f := range families {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()

@@ -48,6 +48,7 @@ type problem struct {
 
 // TestLoaded compares lkm list with what the kernel and kmod say of the same modules, as root and as an ordinary user.
 func TestLoaded(t *testing.T) {
+	t.Parallel()
 	for _, f := range families {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,7 @@ const maxTape = 256 << 10
 // TestRecord records real kernels, as root and as an ordinary user, and checks that a tape gives on
 // another machine what the recorded machine itself gives. With -record the tapes become the corpus.
 func TestRecord(t *testing.T) {
+	t.Parallel()
 	lkm := filepath.Join(t.TempDir(), "lkm")
 	if err := os.WriteFile(lkm, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 // of the first that the second lacks or changes, and some others. What is said of each is compared with depmod's text
 // files, modprobe -R and modinfo.
 func TestUpgradeBetweenKernels(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "modprobe", "modinfo", "cp")
 	a, b := plainTree(t), xzTree(t)
 	ofA, ofB := fieldsOf(t, a), fieldsOf(t, b)
