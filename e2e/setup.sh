@@ -6,5 +6,5 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
-	binutils db5.3-util gcc gcc-12 gzip kmod libc6-dev libelf1 libhivex-bin libplist-utils make openssl osslsigncode \
-	python3-junitparser rpm sqlite3 wine64 qemu-system-x86 strace xz-utils zstd >/dev/null
+	binutils db5.3-util gcc gcc-12 gzip kmod libc6-dev libelf1 libhivex-bin libplist-utils make mandoc openssl \
+	osslsigncode python3-junitparser rpm sqlite3 wine64 qemu-system-x86 strace xz-utils zstd >/dev/null
