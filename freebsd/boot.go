@@ -157,7 +157,7 @@ func (c *config) blacklisting(target string, release int64) fact.Answer {
 
 // listRequests returns what kld_list of rc.conf asks for, which rc.d/kld gives to kldload word by word.
 func (c *config) listRequests() []request {
-	words, s := c.of("kld").Words("kld_list")
+	words, s := c.of("kld").List("kld_list")
 	if s.Code != "" {
 		return []request{{WayKldList, "", fact.UnsureOf(s.Unknown(ReasonKldList))}}
 	}
@@ -177,8 +177,8 @@ func (c *config) listRequests() []request {
 // if_NAME), the screen saver, and file systems (mount(2) loads the module of the type).
 func (c *config) deviceRequests() []request {
 	var out []request
-	for _, name := range []string{"cloned_interfaces", "network_interfaces"} {
-		words, s := c.of("netif").Words(name)
+	for _, name := range []string{"cloned_interfaces", "network_interfaces", "gif_interfaces"} {
+		words, s := c.of("netif").List(name)
 		if s.Code != "" {
 			out = append(out, request{WayService, "", fact.UnsureOf(s.Unknown(ReasonService))})
 		}
@@ -194,6 +194,7 @@ func (c *config) deviceRequests() []request {
 			}
 		}
 	}
+	out = append(out, c.childRequests()...)
 	saver, ok := c.of("syscons").Lookup("saver")
 	switch {
 	case saver.Code != "":
@@ -205,6 +206,33 @@ func (c *config) deviceRequests() []request {
 	for _, m := range c.mounts {
 		out = append(out, request{WayService, m.kind, fact.Passes(fact.Reason{Code: ReasonService, File: m.file,
 			Line: m.line, Text: fmt.Sprintf("mount(8) loads it for a file system of type %s", escape.Text(m.kind))})})
+	}
+	return out
+}
+
+// childRequests returns what rc.d/netif loads for the interfaces that others have below them (network.subr:
+// childif_create, stf_up).
+func (c *config) childRequests() []request {
+	var out []request
+	for rc := c.of("netif"); rc != nil; rc = rc.Parent {
+		for _, s := range rc.Settings {
+			target := ""
+			switch {
+			case s.Value == "" && s.Code == "":
+			case strings.HasPrefix(s.Name, "vlans_"):
+				target = "if_vlan"
+			case s.Name == "stf_interface_ipv4addr":
+				target = "if_stf"
+			}
+			if target == "" || len(out) == maxConfFiles {
+				continue
+			}
+			answer := fact.Passes(s.Reason(ReasonService, "rc.d/netif loads it for "+escape.Text(s.Name)))
+			if s.Code != "" {
+				answer = fact.UnsureOf(s.Unknown(ReasonService))
+			}
+			out = append(out, request{WayService, target, answer})
+		}
 	}
 	return out
 }

@@ -14,13 +14,15 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // A config is the configuration that decides what is loaded at boot and what is never loaded.
 type config struct {
-	// Loader is what the boot loader reads; RC what rc(8) reads for every service; Sysctl is sysctl.conf.
+	// Loader is what the boot loader reads; RC what rc(8) reads for every service; Sysctl is what
+	// sysctl.conf sets of what bears on klds.
 	Loader, RC, Sysctl rcconf.Conf
 	// Files are the files that were read, with a leading "/".
 	Files  []string
@@ -37,6 +39,7 @@ type config struct {
 	services []service               // nil if they were not read
 	scripts  bool                    // the root has scripts of rc(8)
 	mounts   []mount
+	level    int64       // what sysctl.conf raises the securelevel to
 	hooks    []request   // what the boot loads beside services
 	programs []request   // what the programs of the boot loader may load
 	foreign  fact.Answer // set if what init(8) runs is not FreeBSD's rc(8)
@@ -67,7 +70,8 @@ func readConfig(ctx context.Context, fsys fs.ReadDirFS, dloader bool) *config {
 	c.readLoader()
 	c.readLoaderScripts()
 	c.readRC()
-	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.ReadLoader)
+	c.readFile("etc/sysctl.conf", SourceRCConf, c.readSysctl)
+	c.readFile("etc/sysctl.conf.local", SourceRCConf, c.readSysctl) // rc.d/sysctl reads it, too
 	c.readFile("etc/fstab", SourceServices, c.readFstab)
 	c.readServices(ctx)
 	c.readHooks()
@@ -185,6 +189,40 @@ func (c *config) readLoader() {
 	c.readNextboot(add)
 }
 
+// readSysctl takes what a file of sysctl.conf(5) sets of what bears on klds. The securelevel only rises: the kernel
+// refuses a lower one.
+func (c *config) readSysctl(file, text string, r *fact.Report) {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		name, value := sysctlLine(line)
+		s := rcconf.Setting{Name: name, Value: escape.UTF8(value), File: file, Line: n}
+		level, err := strconv.ParseInt(value, 0, 32)
+		switch {
+		case name == sysctlSecureLevel && err == nil && level > c.level:
+			c.level = level
+			c.Sysctl.Set(s, r)
+		case name == sysctlModulePath && value != "":
+			c.Sysctl.Set(s, r)
+		}
+	}
+}
+
+// sysctlLine returns the name and the value of a line of sysctl.conf(5): NAME=VALUE or NAME: VALUE, the value in quotes
+// or not (sysctl(8): parse).
+func sysctlLine(line string) (name, value string) {
+	line, _, _ = strings.Cut(line, "#")
+	i := strings.IndexAny(line, "=:")
+	if i < 0 {
+		return "", ""
+	}
+	name, value = strings.TrimSpace(line[:i]), strings.TrimSpace(line[i+1:])
+	if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+		value = value[1 : n-1]
+	}
+	return name, value
+}
+
 // readList reads the files that a setting lists, again as long as they change it.
 func (c *config) readList(name string, seen map[string]bool, add addFunc) {
 	for range maxConfFiles + 1 {
@@ -276,7 +314,7 @@ func (c *config) readRC() {
 
 // readRCFiles reads the files that rc_conf_files lists and that were not seen.
 func (c *config) readRCFiles(seen map[string]bool) {
-	files, s := c.RC.Words("rc_conf_files")
+	files, s := c.RC.List("rc_conf_files")
 	if s.Code != "" && s.Line > 0 {
 		c.lose(SourceRCConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
 	}
@@ -362,8 +400,8 @@ func (c *config) kernelName() string {
 	return kernelName
 }
 
-// modulePath returns the directories that the named kernel will search: its own, then those of the loader's
-// module_path.
+// modulePath returns the directories that the named kernel will search: its own, those of the loader's module_path,
+// then those that sysctl.conf gives it.
 func (c *config) modulePath(kernel string) []string {
 	dirs := []string{path.Join("/boot", kernel)}
 	if strings.HasPrefix(kernel, "/") {
@@ -374,6 +412,9 @@ func (c *config) modulePath(kernel string) []string {
 		more = c.dloaderPath()
 	} else if ok {
 		more = splitModulePath(s.Value)
+	}
+	if s, ok := c.Sysctl.Lookup(sysctlModulePath); ok {
+		more = append(more, splitModulePath(s.Value)...)
 	}
 	for _, d := range more {
 		if d = path.Clean("/" + d); !slices.Contains(dirs, d) {
@@ -396,7 +437,7 @@ func (c *config) devmatchBlocked(base string) (rcconf.Setting, bool) {
 	rc := c.of("devmatch")
 	for _, name := range []string{"devmatch_blocklist", "devmatch_blacklist"} {
 		if s, ok := rc.Lookup(name); ok && (s.Value != "" || s.Code != "") {
-			words, s := rc.Words(name)
+			words, s := rc.List(name)
 			named := func(w string) bool { return strings.TrimSuffix(w, ".ko") == base }
 			return s, slices.ContainsFunc(words, named)
 		}
@@ -413,10 +454,8 @@ func (c *config) secureLevel() (rcconf.Setting, fact.Answer) {
 	if s, ok := c.of("sysctl").Ends(); ok {
 		return s, fact.UnsureOf(s.Reason(ReasonLevel, "rc(8) may end here, before it raises the securelevel"))
 	}
-	if s, ok := c.Sysctl.Lookup("kern.securelevel"); ok {
-		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {
-			return s, fact.Stops(s.Reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))
-		}
+	if s, ok := c.Sysctl.Lookup(sysctlSecureLevel); ok {
+		return s, fact.Stops(s.Reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))
 	}
 	rc := c.of("securelevel")
 	enable, ok := rc.Lookup("kern_securelevel_enable")

@@ -47,6 +47,9 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 		if class := deviceClass(f[0]); auto && class != "" {
 			c.mounts = append(c.mounts, mount{class, file, n})
 		}
+		if auto && f[2] == "nfs" { // mount_nfs(8)
+			c.mounts = append(c.mounts, mount{"nfscl", file, n})
+		}
 		if auto && f[2] != "swap" && f[2] != "ignore" {
 			c.mounts = append(c.mounts, mount{f[2], file, n})
 		}
@@ -54,11 +57,13 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 }
 
 // deviceClass returns the kld of the class of geom(4) that mount(8) or swapon(8) sets up for a device of that name;
-// empty if it needs no class.
+// empty if it needs no class. "md" and "md0" are disks in memory or of a file.
 func deviceClass(device string) string {
-	switch suffix := device[strings.LastIndexByte(device, '.')+1:]; suffix {
-	case "eli", "bde":
+	switch suffix := device[strings.LastIndexByte(device, '.')+1:]; {
+	case suffix == "eli", suffix == "bde", suffix == "md":
 		return "geom_" + suffix
+	case strings.Trim(strings.TrimPrefix(device, "md"), "0123456789") == "": // mdmfs(8), swapon(8)
+		return "geom_md"
 	}
 	return ""
 }

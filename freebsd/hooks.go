@@ -44,6 +44,9 @@ func (c *config) readHooks() {
 	c.readInit()
 }
 
+// cronDirs are the directories whose files cron(8) reads beside /etc/crontab.
+var cronDirs = []string{"etc/cron.d", "usr/local/etc/cron.d"}
+
 // hookFiles returns the files whose commands the boot may run. What a recording keeps of them is redactHook's: isHook
 // names each.
 func (c *config) hookFiles() []hook {
@@ -62,7 +65,13 @@ func (c *config) hookFiles() []hook {
 			}
 		}
 	}
-	for _, file := range []string{"etc/crontab", "var/cron/tabs/root"} {
+	tabs := []string{"etc/crontab", "var/cron/tabs/root"}
+	for _, dir := range cronDirs {
+		for _, name := range c.names(dir, SourceServices) {
+			tabs = append(tabs, dir+"/"+name)
+		}
+	}
+	for _, file := range tabs {
 		hooks = append(hooks, hook{file, "@reboot", "cron(8) may load it before the securelevel is raised"})
 	}
 	return hooks

@@ -32,8 +32,10 @@ func redact(key string, data []byte, l layout) []byte {
 		return redactLoaderScript(key, data)
 	case isHook(key):
 		return redactHook(data)
+	case key == "etc/sysctl.conf", key == "etc/sysctl.conf.local":
+		return redactSysctl(data)
 	case isConf(key):
-		return redactSettings(data, !strings.HasPrefix(key, "boot/") && key != "etc/sysctl.conf")
+		return redactSettings(data, !strings.HasPrefix(key, "boot/"))
 	}
 	return data
 }
@@ -94,6 +96,22 @@ func redactSettings(data []byte, script bool) []byte {
 	return []byte(out.String())
 }
 
+// redactSysctl keeps of sysctl.conf(5) what bears on klds.
+func redactSysctl(data []byte) []byte {
+	var out strings.Builder
+	for line := range strings.Lines(string(data)) {
+		switch name, value := sysctlLine(line); {
+		case name == sysctlSecureLevel, name == sysctlModulePath:
+			out.WriteString(name + "=" + value + "\n")
+		case name != "":
+			out.WriteString("# " + redactedText + "\n")
+		default:
+			out.WriteString("#\n")
+		}
+	}
+	return []byte(out.String())
+}
+
 // readsSetting reports whether some decoder uses the setting.
 func readsSetting(name string) bool {
 	for _, suffix := range []string{"_load", "_name", "_type", ".disabled"} {
@@ -102,11 +120,11 @@ func readsSetting(name string) bool {
 		}
 	}
 	switch name {
-	case "kern.securelevel", "module_blacklist", "module_path", "default_kernel", "kernel", "kernels", "bootfile",
+	case "module_blacklist", "module_path", "default_kernel", "kernel", "kernels", "bootfile",
 		"loader_conf_files", "loader_conf_dirs", "product_vars",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
 		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files", "local_startup", "cloned_interfaces",
-		"network_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
+		"network_interfaces", "gif_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
 		return true
 	}
 	return strings.HasSuffix(name, "_enable")

@@ -20,6 +20,7 @@ func isHook(key string) bool {
 	return key == rcScript || key == "etc/crontab" || key == "etc/devd.conf" ||
 		strings.HasPrefix(key, "etc/start_if.") ||
 		strings.HasPrefix(key, "etc/devd/") || strings.HasPrefix(key, "usr/local/etc/devd/") ||
+		strings.HasPrefix(key, "etc/cron.d/") || strings.HasPrefix(key, "usr/local/etc/cron.d/") ||
 		strings.HasPrefix(key, "var/cron/tabs/")
 }
 

@@ -68,7 +68,7 @@ func skipsScript(name string) bool {
 // scriptDirs returns the directories of scripts: rc.d of the system, and those of local_startup.
 func (c *config) scriptDirs() []string {
 	dirs := []string{systemScripts}
-	words, s := c.RC.Words("local_startup")
+	words, s := c.RC.List("local_startup")
 	if s.File == "" || s.Code != "" {
 		words = []string{"/usr/local/etc/rc.d"}
 	}

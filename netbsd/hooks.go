@@ -36,7 +36,7 @@ const maxScripts = 1024
 func (k *Kernel) scriptFiles(conf *rcconf.Conf) ([]string, error) {
 	files := []string{"etc/rc", "etc/rc.conf", "etc/defaults/rc.conf", "etc/rc.local", "etc/netstart.local"}
 	dirs := []string{"etc/rc.d", "etc/rc.conf.d"}
-	words, s := conf.Words("rc_directories")
+	words, s := conf.List("rc_directories")
 	if s.Code != "" {
 		return nil, &fact.ParseError{Source: s.File, Line: s.Line, Err: errors.ErrUnsupported,
 			Reason: "rc_directories is computed, or this line may set it"}

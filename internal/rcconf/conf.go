@@ -104,6 +104,16 @@ func (c *Conf) Words(name string) ([]string, Setting) {
 	return strings.FieldsFunc(s.Value, func(r rune) bool { return strings.ContainsRune(" \t\n,;", r) }), s
 }
 
+// List returns the value of a name split at blanks alone, as sh(1) splits the lists of rc.conf(5), with the setting
+// that says so; nil when it is not set.
+func (c *Conf) List(name string) ([]string, Setting) {
+	s, ok := c.Lookup(name)
+	if !ok {
+		return nil, s
+	}
+	return strings.FieldsFunc(s.Value, func(r rune) bool { return strings.ContainsRune(" \t\n", r) }), s
+}
+
 // Yes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
 func Yes(value string) bool {
 	switch strings.ToLower(value) {
