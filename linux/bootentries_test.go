@@ -35,6 +35,58 @@ func TestBootEntries(t *testing.T) {
 	}
 }
 
+// TestXenEntries: Xen and tboot start the kernel that is their first module, with a command line of its own.
+func TestXenEntries(t *testing.T) {
+	const linux = "menuentry 'plain' {\nlinux /vmlinuz-6 ro module_blacklist=lone\n}\n"
+	for _, tt := range []struct {
+		name, xen string
+		want      fact.VerdictOutcome
+	}{
+		{"the word is missing", "multiboot2 /xen.gz placeholder dom0_mem=2G\nmodule2 /vmlinuz-6 placeholder ro\n",
+			fact.VerdictLoadable},
+		{"the word is there", "multiboot2 /xen.gz\nmodule2 /vmlinuz-6 placeholder ro module_blacklist=lone\n",
+			fact.VerdictBlocked},
+		{"the first protocol", "multiboot /xen.gz\nmodule /vmlinuz-6 placeholder root=x ro\n", fact.VerdictLoadable},
+		{"an initial file system that is not there", "multiboot2 /xen.gz\nmodule2 /vmlinuz-6 placeholder ro " +
+			"module_blacklist=lone\nmodule2 --nounzip /initrd.img-6\n", fact.VerdictUnknown},
+		{"a policy of Xen's", "multiboot2 /xen.gz\nmodule2 /vmlinuz-6 placeholder ro module_blacklist=lone\n" +
+			"module2 /xenpolicy-4.17\n", fact.VerdictBlocked},
+		{"another system", "multiboot /boot/kernel.gz\nmodule /b.b00\n", fact.VerdictBlocked},
+	} {
+		v := checkOf(t, imageOf(map[string]string{options: "-",
+			"boot/grub/grub.cfg": linux + "menuentry 'xen' {\n" + tt.xen + "}\n"}), "lone")
+		if v.NextBoot.Outcome != tt.want {
+			t.Errorf("%s: %s, want %s: %+v", tt.name, outcomes(v), tt.want, v.Reasons)
+		}
+	}
+}
+
+// TestEnvironmentElsewhere: a link to an environment block that is not mounted leaves grub's variables open.
+func TestEnvironmentElsewhere(t *testing.T) {
+	fsys := imageOf(map[string]string{options: "version 6\noptions $kernelopts\n",
+		"boot/grub2/grub.cfg": "if [ -z \"${kernelopts}\" ]; then\n" +
+			"  set kernelopts=\"ro module_blacklist=lone \"\nfi\nblscfg\n"})
+	if v := checkOf(t, fsys, "lone"); v.NextBoot.Outcome != fact.VerdictBlocked {
+		t.Errorf("no block: %s", outcomes(v))
+	}
+	fsys["boot/grub2/grubenv"] = linuxtest.Link("../efi/EFI/redhat/grubenv")
+	if v := checkOf(t, fsys, "lone"); v.NextBoot.Outcome != fact.VerdictUnknown {
+		t.Errorf("a block that is not mounted: %s", outcomes(v))
+	}
+}
+
+// TestConfigElsewhere: a folder of configuration below a mount point that holds nothing was not read.
+func TestConfigElsewhere(t *testing.T) {
+	for mount, want := range map[string]fact.VerdictOutcome{"/usr/local": fact.VerdictUnknown,
+		"/usr": fact.VerdictUnknown, "/srv": fact.VerdictBlocked} {
+		v := checkOf(t, imageOf(map[string]string{"etc/fstab": "UUID=x " + mount + " ext4 defaults 0 2\n",
+			"etc/modprobe.d/a.conf": "install lone /bin/false\n"}), "lone")
+		if v.NextBoot.Outcome != want {
+			t.Errorf("%s: %s, want %s", mount, outcomes(v), want)
+		}
+	}
+}
+
 // TestDefaultEntry: what names the default.
 func TestDefaultEntry(t *testing.T) {
 	const a, b = "boot/loader/entries/a.conf", "boot/loader/entries/b-6.conf"

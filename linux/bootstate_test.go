@@ -52,6 +52,16 @@ func TestUnsignedAfterABoot(t *testing.T) {
 			fact.Yes},
 		{"no lockdown in the kernel", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n", "lockdown=integrity", fact.No},
 		{"forced lockdown", signedConfig + "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y\n", "quiet", fact.Yes},
+		{"forced lockdown, and words that may leave it out", signedConfig +
+			"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y\n", "quiet $more", ""},
+		{"forced early lockdown, and words", signedConfig + "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y\n" +
+			"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y\n", "quiet $more", fact.Yes},
+		{"Debian 10, Ubuntu 18.04", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_LOCK_DOWN_KERNEL=y\n" +
+			"CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", "quiet", ""},
+		{"Red Hat Enterprise Linux 7", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n" +
+			"CONFIG_EFI_SECURE_BOOT_SECURELEVEL=y\n", "quiet", ""},
+		{"lockdown by a patch, on the command line", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n" +
+			"CONFIG_LOCK_DOWN_KERNEL=y\n", "lockdown", ""},
 		{"forced signatures", signedConfig + "CONFIG_MODULE_SIG_FORCE=y\n", "quiet", fact.Yes},
 		{"Secure Boot would lock down", signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", "quiet", ""},
 		{"Secure Boot would enforce", signedConfig + "CONFIG_IMA_ARCH_POLICY=y\n", "quiet", ""},
@@ -62,6 +72,10 @@ func TestUnsignedAfterABoot(t *testing.T) {
 		{"LoadPin", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin", ""},
 		{"LoadPin off", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n",
 			"lsm=loadpin loadpin.enforce=0", fact.No},
+		{"LoadPin that leaves modules alone", signedConfig + "CONFIG_SECURITY_LOADPIN=y\n" +
+			"CONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin loadpin.exclude=firmware,kernel-module", fact.No},
+		{"LoadPin of Linux 4.19", "CONFIG_MODULES=y\nCONFIG_SECURITY_LOADPIN=y\n" +
+			"CONFIG_SECURITY_LOADPIN_ENABLED=y\n", "quiet", ""},
 		{"words of the kernel's own", signedConfig + "CONFIG_X86=y\nCONFIG_CMDLINE_BOOL=y\n" +
 			"CONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
 		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n",
@@ -139,6 +153,9 @@ func TestSysctlWords(t *testing.T) {
 		{"sysctl.kernel.modprobe=", "", "", fact.VerdictLoadable, fact.No},
 		{"sysctl.kernel.modprobe=/bin/true", "", "kernel.modprobe = /sbin/modprobe\n", fact.VerdictLoadable, ""},
 		{"sysctl.kernel.modprobe=/bin/true $more", "", "", fact.VerdictLoadable, ""},
+		{"quiet", "CONFIG_MODPROBE_PATH=\"\"\n", "", fact.VerdictLoadable, fact.Yes},
+		{"quiet", "CONFIG_MODPROBE_PATH=\"\"\n", "kernel.modprobe = /sbin/modprobe\n", fact.VerdictLoadable, ""},
+		{"quiet $more", "CONFIG_MODPROBE_PATH=\"\"\n", "", fact.VerdictLoadable, ""},
 	} {
 		v := checkOf(t,
 			imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n",
@@ -157,6 +174,11 @@ func TestSysctlWords(t *testing.T) {
 	p := policyOf(policyMachine{FS: imageOf(nil), Release: "6", Entry: boot.Entry{Words: boot.ParseCmdline(off)}})
 	if f := factOf(t, p, "sysctl.kernel.modules_disabled"); p.Loading != fact.LoadingNone || f.Value != "1" {
 		t.Errorf("%q %+v", p.Loading, f)
+	}
+	p = policyOf(policyMachine{FS: imageOf(nil), Release: "6",
+		Entry: boot.Entry{Words: boot.ParseCmdline("sysctl.kernel.modprobe=")}})
+	if f := factOf(t, p, "sysctl.kernel.modprobe"); !strings.HasPrefix(f.Effect, "does nothing") {
+		t.Errorf("%+v", f)
 	}
 }
 
@@ -322,7 +344,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if v := verdict(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
-	entry := boot.Entry{Words: boot.ParseCmdline("quiet")}
+	entry := boot.Entry{File: options, Words: boot.ParseCmdline("quiet")}
 	p := policyOf(policyMachine{FS: fsys, Release: "6", Firmware: true, Entry: entry})
 	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" ||
 		factOf(t, p, "CONFIG_MODULES").Value != "y" {

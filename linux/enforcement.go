@@ -123,21 +123,22 @@ func (c *checker) helperNext(p *policyReader, l *commandLine) fact.Answer {
 		}
 	}
 	words := l.sysctls(p, FactModprobe)
-	if len(words) == 0 {
+	if len(words) > 0 {
+		helper, file = words[len(words)-1], l.file
+	}
+	if len(words) == 0 && helperOf(helper, file).Blocked() != fact.Yes {
 		return helperOf(helper, file)
 	}
-	helper = words[len(words)-1]
 	later := c.sysctl(FactModprobe)
 	switch {
 	case later != nil && later.Value != helper:
 		return fact.UnsureOf(fact.Reason{Code: ReasonHelper, File: slash(later.File), Line: later.Line,
-			Text:   "kernel.modprobe is set on the command line, and to another program later in boot",
+			Text:   "kernel.modprobe is set to another program later in boot",
 			Unread: "which of the two holds"})
 	case len(l.open) > 0:
-		return l.unsure(ReasonHelper,
-			"the boot loader may put another sysctl.kernel.modprobe= after the one on the command line")
+		return l.unsure(ReasonHelper, "the boot loader may put another sysctl.kernel.modprobe= on the command line")
 	}
-	return helperOf(helper, l.file)
+	return helperOf(helper, file)
 }
 
 // listed says whether module_blacklist= names the module. It does not apply if it does not.

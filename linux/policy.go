@@ -96,6 +96,7 @@ func readPolicy(m policyMachine) *policyReader {
 		r.secureBoot()
 	}
 	if m.Live {
+		r.lockedByPatch()
 		r.lsm()
 		r.loadPin()
 		r.ima()
@@ -306,6 +307,8 @@ func (r *policyReader) lockdown() {
 		effect := ""
 		switch {
 		case !errors.Is(err, fs.ErrNotExist):
+		case r.mayHavePatch():
+			err = errLockdownPatch
 		case r.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n"):
 			r.locked, effect = fact.No, "this kernel has no lockdown"
 		case r.hasSecurityFS():
@@ -323,6 +326,28 @@ func (r *policyReader) lockdown() {
 	}
 	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity,
 		File: slash(lockdownFile)})
+}
+
+// errLockdownPatch says why it is not known whether an older kernel is locked down.
+var errLockdownPatch = errors.New("a patch of the distribution may lock this kernel down, and no file shows it")
+
+// mayHavePatch reports whether a distribution's patch may lock the kernel down.
+func (r *policyReader) mayHavePatch() bool {
+	option, _ := r.lockdownPatch()
+	return option != "" || r.config == nil && r.Release != "" && !since(r.Release, 5, 4)
+}
+
+// lockedByPatch says whether a distribution's patch locks the kernel down.
+func (r *policyReader) lockedByPatch() {
+	l := &commandLine{words: r.Entry.Words}
+	option, _ := r.lockdownPatch()
+	switch a := unsignedByPatch(r, l); {
+	case r.locked != "", option == "", r.noCmdline.Unknown:
+	case a.Blocked() == fact.Yes:
+		r.locked = fact.Yes
+	case !a.Applies():
+		r.locked = fact.No
+	}
 }
 
 // parseLockdown returns the word in brackets of "none [integrity] confidentiality".

@@ -94,6 +94,39 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 }
 
 // TestPolicyOfKexec: a value that is invalid, and a kernel that starts no other one.
+// TestPolicyOfPatchedLockdown: kernels before 5.4 are locked down by patches, without a file that shows it.
+func TestPolicyOfPatchedLockdown(t *testing.T) {
+	const config = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"
+	const on, off = "\x06\x00\x00\x00\x01", "\x06\x00\x00\x00\x00"
+	for _, tt := range []struct {
+		config, secureBoot, words string
+		want                      fact.Loading
+		now                       fact.Tri // whether an unsigned file is refused
+	}{
+		{config + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", on, "quiet", fact.LoadingSigned, fact.Yes},
+		{config + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", off, "quiet", fact.LoadingAny, fact.No},
+		{config + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", off, "lockdown", "", ""},
+		{config + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", "", "quiet", "", ""},
+		{config + "CONFIG_EFI_SECURE_BOOT_SECURELEVEL=y\n", on, "quiet", fact.LoadingSigned, fact.Yes},
+		{config, on, "quiet", fact.LoadingAny, fact.No},
+		{"-", on, "quiet", "", ""},
+	} {
+		files := kernelFiles()
+		delete(files, lockdownFile)
+		files["boot/config-4.19"], files[modprobe.CmdlineFile] = tt.config, tt.words+"\n"
+		files[secureBootVar] = tt.secureBoot
+		for _, name := range []string{"boot/config-4.19", secureBootVar} {
+			if files[name] == "-" || files[name] == "" {
+				delete(files, name)
+			}
+		}
+		p := readPolicy(policyMachine{FS: linuxtest.Files(files), Release: "4.19", Live: true})
+		if got := unsignedNow(p).Blocked(); p.policy.Loading != tt.want || got != tt.now {
+			t.Errorf("%q %q: loading %q, unsigned refused %q", tt.config, tt.words, p.policy.Loading, got)
+		}
+	}
+}
+
 func TestPolicyOfKexec(t *testing.T) {
 	for name, c := range map[string]struct {
 		files   map[string]string

@@ -94,7 +94,7 @@ func offEffect(key string, w boot.Word) string {
 		}
 	case sysctlPrefix + FactModprobe:
 		if w.Value == "" {
-			return "empty: the kernel loads no module by itself"
+			return "does nothing: the kernel rejects a word without a value"
 		}
 	case "lockdown=":
 		if w.Value != "integrity" && w.Value != "confidentiality" {

@@ -319,10 +319,13 @@ func redactGrubCommand(line []byte, start int) []byte {
 	if bytes.HasPrefix(line[start:], []byte("initrd")) {
 		return line // names of files, and nothing else
 	}
-	for range 2 { // the command, and the file
+	for left := 2; left > 0; left-- { // the command, and the file
 		start = boot.WordEnd(line, start)
 		for start < len(line) && isSpace(line[start]) {
 			start++
+		}
+		if bytes.HasPrefix(line[start:], []byte("--")) {
+			left++ // an option before the file
 		}
 	}
 	return redactWords(line, start)

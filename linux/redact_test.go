@@ -52,6 +52,9 @@ func TestRedact(t *testing.T) {
 		{"proc/cmdline", `"module_blacklist=a,b" "unclosed=x y`, `"module_blacklist=a,b" unclosed=[redacted]`},
 		{"proc/cmdline", "https://user:pw@host/?a=b " + strings.Repeat("k", 65) + "=v \t\v[redacted]",
 			"[redacted] [redacted] \t\v[redacted]"},
+		{"boot/grub/grub.cfg", "\tmultiboot2\t/xen.gz placeholder dom0=1\n\tmodule2 --nounzip /vmlinuz-6 root=UUID=1 " +
+			"lockdown=none\n\tmodule2 --nounzip /initrd.img-6\n", "multiboot2\t/xen.gz [redacted] dom0=[redacted]\n" +
+			"module2 --nounzip /vmlinuz-6 root=[redacted] lockdown=none\nmodule2 --nounzip /initrd.img-6\n"},
 		{"etc/kernel/cmdline", "root=/dev/sda1\nmodule_blacklist=x\n", "root=[redacted]\nmodule_blacklist=x\n"},
 		{"etc/cmdline.d/a.conf", "root=/dev/sda1", "root=[redacted]"},
 		{"boot/loader/entries/a.conf", "title My Host\nlinux /vmlinuz\noptions root=UUID=1 lockdown=none\n",

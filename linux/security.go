@@ -35,7 +35,11 @@ func (r *policyReader) loadPin() {
 			continue
 		}
 		effect := "modules load from any file system"
-		if value == "1" || value == "Y" {
+		switch {
+		case value != "1" && value != "Y":
+		case excludesModules(r.Entry.Words):
+			effect = "modules load from any file system: loadpin.exclude= on the command line names them"
+		default:
 			effect = "modules load only from the file system that the first one came from"
 			r.pinned = file
 		}

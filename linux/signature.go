@@ -125,10 +125,67 @@ func unsignedNext(p *policyReader, l *commandLine) fact.Answer {
 	if asked {
 		return stopsUnsigned("module.sig_enforce on the command line", l.file, l.line)
 	}
-	if a := unsignedByLockdown(p, l, level); a.Applies() {
+	if a := unsignedByPatch(p, l); a.Applies() {
 		return a
 	}
-	return unsignedBySecureBoot(p, l)
+	a := unsignedByLockdown(p, l, level)
+	if !a.Applies() {
+		a = unsignedBySecureBoot(p, l)
+	}
+	return otherModules(p, l, a)
+}
+
+// lockdownPatches are the options of the patches by which distributions lock down kernels before 5.4, which have no
+// security module of that name: Debian 10, Ubuntu 18.04, SUSE Linux Enterprise 12 and 15, Red Hat Enterprise Linux 7.
+var lockdownPatches = []string{"CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "CONFIG_EFI_SECURE_BOOT_LOCK_DOWN",
+	"CONFIG_EFI_SECURE_BOOT_SIG_ENFORCE", "CONFIG_EFI_SECURE_BOOT_SECURELEVEL", "CONFIG_LOCK_DOWN_KERNEL"}
+
+// lockdownPatch returns the option of such a patch, and its line; empty if the kernel has none.
+func (r *policyReader) lockdownPatch() (option string, line int) {
+	if r.config == nil || r.is("CONFIG_SECURITY_LOCKDOWN_LSM", "y") {
+		return "", 0
+	}
+	for _, option := range lockdownPatches {
+		if value, line := r.config.Get(option); value == "y" {
+			return option, line
+		}
+	}
+	return "", 0
+}
+
+// unsignedByPatch says whether a kernel with such a patch will refuse modules without a signature. It does not apply to
+// other kernels, nor to one that nothing locks down.
+func unsignedByPatch(p *policyReader, l *commandLine) fact.Answer {
+	option, line := p.lockdownPatch()
+	_, asked := boot.LastValue(l.words, "lockdown")
+	switch {
+	case option == "":
+		return fact.Answer{}
+	case p.secureBooted == fact.Yes && option != "CONFIG_LOCK_DOWN_KERNEL":
+		return stopsUnsigned(option+"=y: with Secure Boot the kernel takes only signed modules", slash(p.config.File),
+			line)
+	case p.secureBooted == fact.No && !asked && !p.is("CONFIG_LOCK_DOWN_MANDATORY", "y"):
+		return fact.Answer{}
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonUnsigned, File: slash(p.config.File), Line: line,
+		Text:   option + "=y: if a patch of the distribution locks the kernel down, it takes only signed modules",
+		Unread: "whether Secure Boot or the command line locks the kernel down"})
+}
+
+// otherModules takes back an answer that needs the security module lockdown to be started, if the command line may have
+// another list of security modules.
+func otherModules(p *policyReader, l *commandLine, a fact.Answer) fact.Answer {
+	switch {
+	case a.Blocked() != fact.Yes, p.is("CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "y"), p.is("CONFIG_IMA_ARCH_POLICY", "y"):
+		return a
+	case len(l.open) > 0:
+		return l.unsure(ReasonUnsigned, a.Because().Text+"; but the boot loader may put an lsm= without lockdown")
+	case l.file == "":
+		r := a.Because()
+		r.Text, r.Unread = r.Text+"; but the command line may have an lsm= without lockdown", "the command line"
+		return fact.UnsureOf(r)
+	}
+	return a
 }
 
 // unsignedWithoutConfig is the answer for a kernel whose configuration is not known.
@@ -230,15 +287,25 @@ func gateNext(p *policyReader, l *commandLine) fact.Answer {
 	if a := imaNext(p, l); a.Applies() {
 		return a
 	}
-	enforced := p.is("CONFIG_SECURITY_LOADPIN_ENFORCE", "y")
-	if word, ok := boot.LastValue(l.words, "loadpin.enforce"); ok {
-		enforced = word.IsSet()
+	enforced := p.is("CONFIG_SECURITY_LOADPIN_ENFORCE", "y") || p.is("CONFIG_SECURITY_LOADPIN_ENABLED", "y")
+	for _, key := range []string{"loadpin.enabled", "loadpin.enforce"} { // the first before Linux 4.20
+		if word, ok := boot.LastValue(l.words, key); ok {
+			enforced = word.IsSet()
+		}
 	}
-	if enforced && p.is(loadPinOption, "y") && slices.Contains(securityModules(p, l), "loadpin") {
+	if !enforced || !p.is(loadPinOption, "y") || excludesModules(l.words) {
+		return fact.Answer{}
+	}
+	if list := securityModules(p, l); list == nil || slices.Contains(list, "loadpin") {
 		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: loadPinPins, File: slash(p.config.File),
 			Unread: "LoadPin's file system"})
 	}
 	return fact.Answer{}
+}
+
+// excludesModules reports whether loadpin.exclude= names the files of modules.
+func excludesModules(words []boot.Word) bool {
+	return slices.Contains(boot.ListValues(words, "loadpin.exclude", false), "kernel-module")
 }
 
 // imaNext says whether IMA may refuse modules after a boot. It does not apply if IMA does not appraise them.

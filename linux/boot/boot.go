@@ -455,6 +455,13 @@ func (r *bootReader) environment() *grubEnv {
 		r.env = &grubEnv{blocks: func() (texts []string) {
 			for _, name := range grubEnvFiles {
 				r.text(name, func(_, text string) { texts = append(texts, text) })
+				target := modprobe.LinkTarget(r.fsys, name)
+				if target == "" {
+					continue
+				}
+				if _, err := fs.Stat(r.fsys, name); errors.Is(err, fs.ErrNotExist) {
+					r.lose(malformed(name, "leads to /"+target+", which is not there"))
+				}
 			}
 			return texts
 		}}

@@ -408,6 +408,7 @@ func (r *bootReader) grub(name, text string) {
 func readsGrub(command string) bool {
 	switch command {
 	case "menuentry", "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi",
+		"multiboot", "multiboot2", "module", "module2", "xen_hypervisor", "xen_module",
 		"configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
 		"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
 		return true
@@ -421,6 +422,7 @@ type grubMenu struct {
 	name  string
 	title string // of the menu entry
 	last  int    // index of the entry that was read last; -1 if what follows belongs to none
+	host  bool   // Xen or tboot was loaded, and the next module is the kernel
 
 	unstated bool // a recording left out the commands that name initial file systems
 }
@@ -429,7 +431,7 @@ type grubMenu struct {
 func (m *grubMenu) command(command grubLine, words, unresolved []string) {
 	switch words[0] {
 	case "menuentry":
-		m.title, m.last = escape.UTF8(words[1]), -1
+		m.title, m.last, m.host = escape.UTF8(words[1]), -1, false
 	case "linux", "linux16", "linuxefi":
 		m.linux(command, words[1:], unresolved)
 	case "initrd", "initrd16", "initrdefi":
@@ -438,12 +440,38 @@ func (m *grubMenu) command(command grubLine, words, unresolved []string) {
 			m.initrds(e, words[1:])
 			e.initrdOpen = append(e.initrdOpen, unresolved...)
 		}
+	case "multiboot", "multiboot2", "xen_hypervisor":
+		m.last, m.host = -1, true
+	case "module", "module2", "xen_module":
+		m.module(command, words[1:], unresolved)
 	case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
 		m.environment().work(lookupWork)
 		m.grubFile(m.name, words[1], command)
 	default:
 		m.loseFor(m.name, command.number, words[0])
 	}
+}
+
+// module takes what Xen or tboot starts: the first module is the kernel, with its command line; the others are initial
+// file systems, but for those that the host reads by itself.
+func (m *grubMenu) module(command grubLine, words, unresolved []string) {
+	for len(words) > 1 && strings.HasPrefix(words[0], "--") {
+		words = words[1:]
+	}
+	base := path.Base(words[0])
+	switch {
+	case m.host && isKernelName(base):
+		if len(words) > 1 && words[1] == "placeholder" { // some versions of Xen drop the first word
+			words = slices.Delete(words, 1, 2)
+		}
+		m.linux(command, words, unresolved)
+	case m.last >= 0 && !strings.HasPrefix(base, "xenpolicy") && !strings.HasPrefix(base, "ucode") &&
+		!strings.Contains(base, "SINIT"):
+		e := &m.boot.Entries[m.last]
+		m.initrds(e, words[:1])
+		e.initrdOpen = append(e.initrdOpen, unresolved...)
+	}
+	m.host = false
 }
 
 // linux takes the kernel and its command line.
@@ -508,7 +536,8 @@ func KeptOfGrub(line string) (commands []string) {
 			continue
 		}
 		switch word {
-		case "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "configfile", "source", ".",
+		case "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi",
+			"multiboot", "multiboot2", "module", "module2", "xen_hypervisor", "xen_module", "configfile", "source", ".",
 			"extract_entries_configfile", "extract_entries_source",
 			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
 			commands = append(commands, command.text)

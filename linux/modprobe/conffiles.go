@@ -61,6 +61,9 @@ func confFiles(
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				r.Problem(source, "", "", err)
+			} else if mount := mountedElsewhere(fsys, dir); mount != "" {
+				r.Problem(source, "", "", fmt.Errorf("/%s: /etc/fstab names %s, which is not mounted: %w", dir, mount,
+					fs.ErrNotExist))
 			}
 			continue
 		}
