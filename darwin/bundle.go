@@ -36,6 +36,8 @@ type Bundle struct {
 	// Files.
 	Slices []Slice `json:"slices,omitzero"`
 
+	// allSlices says that Slices are all of the code's, and not none.
+	allSlices bool
 	// signature is the code signature; nil if it was not read. It belongs to the slice of the architecture that was
 	// asked for, else to the first.
 	signature *CodeSignature
@@ -168,7 +170,7 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 	if sliceErr != nil {
 		r.lose(executable, "bundle.slices", sliceErr)
 	}
-	r.Slices = all
+	r.Slices, r.allSlices = all, sliceErr == nil && len(all) > 0
 	if len(all) == 0 || !r.Signatures {
 		return
 	}

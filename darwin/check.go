@@ -42,6 +42,7 @@ const (
 	ReasonAccess          = "file_access"      // others than root may write the bundle
 	ReasonNoFile          = "no_file"          // nothing has that name
 	ReasonRelease         = "release"          // which macOS this is
+	ReasonMachine         = "machine"          // it is for another processor
 	ReasonUnread          = "unread"           // a source that could change the answer
 )
 
@@ -65,17 +66,35 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	c.disk.reportUnread(r)
 	c.unread = r.Problems[from:]
 	c.rules = k.rules(ctx, release, releaseErr)
-	c.rules.silicon = c.silicon(ctx)
+	c.arch = c.architecture(ctx)
+	c.rules.silicon = c.silicon()
 	c.rules.addLosses(r)
 
 	var verdicts []fact.Verdict
+	first := map[string]int{} // where the verdict on a name is, and of which copy it is
+	var places []int
 	for _, m := range c.candidates() {
-		verdicts = append(verdicts, c.verdict(&m))
+		v, place := c.verdict(&m), c.disk.place(&m)
+		i, copied := first[m.Name]
+		switch {
+		case !copied || m.Name == "":
+			first[m.Name] = len(verdicts)
+			verdicts, places = append(verdicts, v), append(places, place)
+		case opener(&v, &verdicts[i]), !opener(&verdicts[i], &v) && place < places[i]: // any copy may load
+			verdicts[i], places[i] = v, place
+		}
 	}
 	if len(verdicts) == 0 {
 		verdicts = append(verdicts, c.absent())
 	}
 	return verdicts, nil
+}
+
+// opener reports whether the worst outcome of a is worse than that of b.
+func opener(a, b *fact.Verdict) bool {
+	ranks := []fact.VerdictOutcome{fact.VerdictLoaded, fact.VerdictLoadable, fact.VerdictUnknown, fact.VerdictBlocked,
+		fact.VerdictAbsent}
+	return slices.Index(ranks, a.Worst()) < slices.Index(ranks, b.Worst())
 }
 
 // A check answers one query.
@@ -90,6 +109,7 @@ type check struct {
 	problems       []fact.Problem
 	unread         []fact.Problem // of bundles that could not be read: what they are is not known
 	reader         bundleReader
+	arch           string // the kernel's architecture; empty if it is unknown
 }
 
 // list reads the kernel's list.
@@ -105,19 +125,24 @@ func (c *check) list(ctx context.Context) {
 	c.loaded = loaded
 }
 
-// silicon says whether this is an Apple silicon Mac: by its kernel's architecture, and of an image by that of the
-// collections which are made on the Mac itself. Empty if neither is known.
-func (c *check) silicon(ctx context.Context) fact.Tri {
+// architecture returns the kernel's architecture, and of an image that of the collections which are made on the Mac
+// itself; empty if neither is known.
+func (c *check) architecture(ctx context.Context) string {
 	arch := c.kernel.architecture(ctx)
 	for _, k := range c.disk.collections {
 		if k.Kind == KindAuxiliary || k.Kind == KindCache {
 			arch = cmp.Or(arch, k.Architecture)
 		}
 	}
-	if arch == "" {
+	return arch
+}
+
+// silicon says whether this is an Apple silicon Mac; empty if that is unknown.
+func (c *check) silicon() fact.Tri {
+	if c.arch == "" {
 		return ""
 	}
-	return fact.TriOf(strings.HasPrefix(arch, "arm64"))
+	return fact.TriOf(strings.HasPrefix(c.arch, "arm64"))
 }
 
 // listed reports whether the kernel's list was read.
@@ -127,7 +152,8 @@ func (c *check) listed() bool { return !c.kernel.options.Image && !c.unlisted.Ap
 // has no open way may be loaded already.
 func (c *check) verdict(m *Record) fact.Verdict {
 	unverified := c.verify(m)
-	j := judge{kext: m.Own, apple: m.Origin.Class == fact.OriginOS, rules: c.rules, live: !c.kernel.options.Image}
+	j := judge{kext: m.Own, apple: m.Origin.Class == fact.OriginOS, rules: c.rules, arch: c.arch,
+		live: !c.kernel.options.Image}
 	if c.listed() {
 		j.loaded = fact.TriOf(m.State == fact.StateLoaded)
 	}
@@ -173,10 +199,16 @@ func (c *check) mayLoadOtherwise(j *judge, v *fact.Verdict, m *Record) {
 // maybeLinked answers why a kernel collection may hold an extension; it does not apply if every one was read.
 func (c *check) maybeLinked() fact.Answer {
 	s, _ := c.report.Find(SourceCollections)
-	if c.report.Whole(SourceCollections) || s.Outcome == fact.OutcomeAbsent {
+	if c.report.Whole(SourceCollections) || c.hasNone(&s) {
 		return fact.Answer{}
 	}
 	return fact.Unsure(ReasonUnread, "a kernel collection may hold it: "+c.lostOf(SourceCollections, &s))
+}
+
+// hasNone reports whether no kernel collection exists, as before macOS 11. A later one boots from one: if a root has
+// none, the volume is not mounted.
+func (c *check) hasNone(s *fact.Source) bool {
+	return s.Outcome == fact.OutcomeAbsent && c.rules.needsCollection() != fact.Yes
 }
 
 // maybeCopied answers why there may be another copy of the bundle; it does not apply if every place was read where one
@@ -269,7 +301,7 @@ func (c *check) absent() fact.Verdict {
 func (c *check) unseen() fact.Answer {
 	for _, source := range []string{SourceBundles, SourceCollections} {
 		s, _ := c.report.Find(source)
-		if !c.report.Whole(source) && (source == SourceBundles || s.Outcome != fact.OutcomeAbsent) {
+		if !c.report.Whole(source) && (source == SourceBundles || !c.hasNone(&s)) {
 			return fact.Unsure(ReasonUnread, c.lostOf(source, &s))
 		}
 	}
@@ -284,7 +316,8 @@ func prospectOf(answer fact.Answer) *fact.Prospect {
 	return &fact.Prospect{Outcome: fact.VerdictAbsent}
 }
 
-// candidates returns the records that the query means, loaded ones with what the disk has of them.
+// candidates returns the records that the query means, loaded ones with what the disk has of them. Of one that is not
+// loaded it is every copy.
 func (c *check) candidates() []Record {
 	match := matcher(c.query)
 	var found []Record
@@ -302,7 +335,6 @@ func (c *check) candidates() []Record {
 	for i := range installed {
 		if m := &installed[i]; !seen[m.Name] && match(m) {
 			found = append(found, *m)
-			seen[m.Name] = true
 		}
 	}
 	if len(found) == 0 {

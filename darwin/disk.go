@@ -36,6 +36,8 @@ type diskReader struct {
 	bundleReader
 	// Personalities keeps the personalities of members of collections.
 	Personalities bool
+	// Image says that the files are an image's, in which a volume may be missing.
+	Image bool
 }
 
 // read reads it all and reports the sources. Only the end of ctx makes it stop early, which is reported. The error is
@@ -84,6 +86,9 @@ func outOfTime(err error) error { return fmt.Errorf("%w: %w", fact.ErrBudget, er
 func (r diskReader) readBundles(ctx context.Context, d *disk, report *fact.Report) (fact.Source, error) {
 	from := len(report.Problems)
 	dirs := findBundles(ctx, r.FS, report)
+	if r.Image && len(dirs) > 0 {
+		reportUnmounted(r.FS, report)
+	}
 	slices.Sort(dirs)
 	count := 0
 	for _, dir := range slices.Compact(dirs) {
@@ -137,12 +142,14 @@ func (d *disk) reportUnread(r *fact.Report) {
 	}
 }
 
-// rank puts staged copies behind what they are copies of.
+// rank puts copies that are not in a folder where the system looks, such as staged ones, behind those that are.
 func rank(name string) int {
-	if strings.HasPrefix(name, "/Library/StagedExtensions/") {
-		return 1
+	for _, dir := range extensionFolders {
+		if strings.HasPrefix(name, "/"+dir+"/") {
+			return 0
+		}
 	}
-	return 0
+	return 1
 }
 
 // noFolder returns why no folder of extensions can be read; nil when one is there.
@@ -236,6 +243,11 @@ func (d *disk) member(bundleID string) (member, collection, bool) {
 		}
 	}
 	return member{}, collection{}, false
+}
+
+// place returns which of the copies of one bundle id a record is, in the order in which the system prefers them.
+func (d *disk) place(m *Record) int {
+	return slices.IndexFunc(d.bundles[m.Name], func(r Record) bool { return r.Path == m.Path })
 }
 
 // attach adds to a kext what the disk has of it. path is where the kernel says the bundle is, ""

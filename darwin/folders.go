@@ -59,6 +59,27 @@ func findBundles(ctx context.Context, fsys fs.FS, r *fact.Report) []string {
 	return s.found
 }
 
+// reportUnmounted reports the volume of which a root has no folder, if it has that of another: since macOS 10.15 the
+// system's extensions and all others are on two volumes.
+func reportUnmounted(fsys fs.FS, r *fact.Report) {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			_, err := fs.Stat(fsys, name)
+			return !errors.Is(err, fs.ErrNotExist)
+		})
+	}
+	system, data := has(extensionFolders[0]), has("Library/Extensions", "private/var/db")
+	for _, volume := range []struct {
+		there       bool
+		name, whose string
+	}{{system, extensionFolders[0], "System"}, {data, "Library/Extensions", "Data"}} {
+		if !volume.there && (system || data) {
+			r.Problem(SourceBundles, "/"+volume.name, "", fmt.Errorf("this root has no such folder: its %s volume "+
+				"is not mounted: %w", volume.whose, fs.ErrNotExist))
+		}
+	}
+}
+
 // folders returns the folders that findBundles reads, as paths from the machine's root.
 func folders() []string {
 	return slices.Concat(extensionFolders, []string{filesystemsFolder}, treeFolders)

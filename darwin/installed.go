@@ -17,7 +17,7 @@ import (
 // reader returns what to read of the disk for the details asked for.
 func (k *Kernel) reader(ctx context.Context) diskReader {
 	signatures := k.options.Asks(fact.DetailSignatures)
-	return diskReader{bundleReader: bundleReader{
+	return diskReader{Image: k.options.Image, bundleReader: bundleReader{
 		FS: k.machine, Architecture: k.architecture(ctx), Code: signatures || k.options.Asks(fact.DetailFiles),
 		Signatures: signatures, Verify: signatures, Keys: keySets(k.options), MaxBytes: k.options.MaxFile,
 	}}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -18,7 +19,8 @@ type judge struct {
 	loaded fact.Tri // whether it is in the kernel; empty if the list was not read
 	apple  bool     // whether it is Apple's
 	rules  *rules
-	live   bool // the machine runs: what its file system says of owners is what its kernel sees
+	arch   string // the kernel's architecture; empty if it is unknown
+	live   bool   // the machine runs: what its file system says of owners is what its kernel sees
 	v      fact.Verdict
 	// now and next are the facts that decided.
 	now, next fact.Reason
@@ -87,7 +89,7 @@ func (j *judge) inKernel() {
 		j.both(fact.VerdictLoaded, lists)
 		return
 	}
-	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, loaded: fact.No, live: j.live}
+	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, arch: j.arch, loaded: fact.No, live: j.live}
 	switch {
 	case next.linked():
 	case next.kext.Bundle != nil:
@@ -236,12 +238,13 @@ func (j *judge) onceLinked(answer fact.Answer) {
 	}
 }
 
-// mayLoad answers whether the rules stop a bundle: owner and mode, signature, approval, boot security, in that order.
+// mayLoad answers whether the rules stop a bundle: processor, owner and mode, signature, approval, boot security, in
+// that order.
 // The first step that stops it decides; without one, the first step whose answer is unknown decides. Apple's own
 // bundles pass, because they are installed.
 func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
-	if j.apple {
-		return fact.Passes(installed)
+	if other := j.machine(); j.apple || other.Applies() {
+		return cmp.Or(other, fact.Passes(installed))
 	}
 	var answer fact.Answer
 	for _, step := range []func() fact.Answer{j.access, j.signed, j.approved, j.bootSecurity} {
@@ -254,6 +257,19 @@ func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 		}
 	}
 	return answer
+}
+
+// machine answers whether the bundle's code is for other processors than the kernel's, so that nothing of it can be
+// loaded or linked. It does not apply if the kernel's processor, or the code's, is not known.
+func (j *judge) machine() fact.Answer {
+	b := j.kext.Bundle
+	if base := baseArch(j.arch); base != "x86_64" && base != "arm64" && base != "i386" || !b.allSlices ||
+		slices.ContainsFunc(b.Slices, func(s Slice) bool { return baseArch(s.Architecture) == baseArch(j.arch) }) {
+		return fact.Answer{}
+	}
+	j.v.Word = "blocked"
+	return fact.Stops(j.reason(ReasonMachine, b.ExecutablePath, "its code is for %s, the kernel is for %s",
+		strings.Join(architectures(b.Slices), ", "), j.arch))
 }
 
 // access answers whether others than root can write the bundle, which the system does not load then (kext_tools,
