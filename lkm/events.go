@@ -21,7 +21,8 @@ const maxEventLine = 64 << 20
 
 // ReadEvents yields the events of JSON Lines, as encoding/json writes those of [System.Watch]; lines of many
 // watches may be mixed. A line that is not an event, or takes too much memory (ErrTooLarge, more than 64 MiB of text),
-// yields an error and costs only itself. An error of the reader ends the sequence.
+// yields an error and costs only itself. An error of the reader, and more than 256 MiB without the end of a line, ends
+// the sequence.
 func ReadEvents(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		in := bufio.NewReaderSize(r, 64<<10)
@@ -69,7 +70,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 		}
 		switch {
 		case size > maxSkipped:
-			return nil, fmt.Errorf("%w: no line ends within %d bytes", ErrMalformed, maxSkipped)
+			return nil, fmt.Errorf("no line ends within %d bytes, the rest is not read", maxSkipped)
 		case err == bufio.ErrBufferFull:
 		case size > maxEventLine && (err == nil || err == io.EOF):
 			return nil, limit.TooLarge("event", maxEventLine)

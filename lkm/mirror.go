@@ -152,10 +152,14 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	case e.Type == EventBaseline && e.Delta != nil:
 		return m.fitsBase(e, base)
 	case e.Stream != m.stream || e.Seq == 1:
-		if e.Seq != 1 || e.Digest != "" || e.Type != EventDegraded {
-			return errors.New("the beginning of the stream is missing")
+		switch {
+		case e.Seq == 1 && e.Digest == "" && e.Type == EventDegraded:
+			return nil
+		case m.seq > 0 && m.stream != e.Stream:
+			return fmt.Errorf("it follows stream %q: its own beginning is missing, or two machines have one name",
+				m.stream)
 		}
-		return nil
+		return errors.New("the beginning of the stream is missing")
 	case skipped:
 		return fmt.Errorf("the event before it was %d", m.seq)
 	}

@@ -31,3 +31,6 @@ func keepOwner(*os.File, fs.FileInfo) bool { return true }
 
 // noRoom reports whether a disk is full.
 func noRoom(err error) bool { return errors.Is(err, windows.ERROR_DISK_FULL) }
+
+// readerLeft reports that it is not seen whether somebody reads a pipe: only writing to it shows that.
+func readerLeft(*os.File) bool { return false }

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/kernelext/kernelext/internal/near"
@@ -307,7 +308,6 @@ func begun(t *testing.T, args ...string) (c *exec.Cmd, out io.ReadCloser, errs *
 	return c, out, errs
 }
 
-// A reader that goes away early is not trouble, and nothing is said.
 // A full is a disk without room.
 type full struct{}
 
@@ -326,6 +326,7 @@ func TestFullOutput(t *testing.T) {
 	}
 }
 
+// A reader that goes away early is not trouble, and nothing is said.
 func TestHead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the command")
@@ -353,6 +354,47 @@ func TestTerminated(t *testing.T) {
 	_, _ = io.Copy(io.Discard, out)
 	if err := c.Wait(); err != nil {
 		t.Errorf("lkm watch, terminated: %v", err)
+	}
+}
+
+// A watch ends when nobody reads its pipe any more, before it has something to print: lkm watch | head -1.
+func TestWatchUntilNobodyReads(t *testing.T) {
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("builds the command; Windows shows it only to who writes")
+	}
+	if _, err := lkm.Take(t.Context()); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	c, out, errs := begun(t, "watch", "--interval", "24h")
+	late := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
+	out.Close()
+	err := c.Wait()
+	if !late.Stop() {
+		t.Error("it does not end")
+	}
+	if err == nil || errs.Len() > 0 {
+		t.Errorf("lkm watch without a reader: %v, %s; want the signal SIGPIPE", err, errs.String())
+	}
+}
+
+// A named pipe may get another reader, and what is no pipe has none that leaves.
+func TestReaderLeft(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if readerLeft(f) {
+		t.Error("a file is no pipe")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	if got := readerLeft(w); got != (runtime.GOOS != "windows") {
+		t.Errorf("a pipe without a reader: %v", got)
 	}
 }
 

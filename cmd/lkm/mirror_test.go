@@ -243,3 +243,43 @@ func TestMirrorOfWrongLines(t *testing.T) {
 		}
 	}
 }
+
+// zeros is a file that a crash left without an end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// What is not read of a file is no line that costs itself.
+func TestMirrorWithoutLines(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	_, whole, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-container", "--host", "web1")
+	in := io.MultiReader(strings.NewReader(whole), zeros{})
+	code := run(t.Context(), []string{"mirror"}, in, &stdout, &stderr)
+	if code != exitFatal || !strings.Contains(stderr.String(), "the rest is not read") {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+}
+
+// Lines of two machines under one name are reported as that.
+func TestMirrorOfOneName(t *testing.T) {
+	in := ""
+	for _, stream := range []string{"A", "B", "A"} {
+		e := lkm.Event{Stream: stream, Seq: 1, Host: "web1", Type: lkm.EventBaseline,
+			Snapshot: &lkm.Snapshot{OS: lkm.Linux, Host: "web1", Modules: []lkm.Module{}}}
+		if e.Digest = e.Snapshot.Digest(); in != "" && stream == "A" {
+			e.Seq, e.Type, e.Snapshot = 2, lkm.EventHeartbeat, nil
+		}
+		line, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in += string(line) + "\n"
+	}
+	code, _, errs := lkmRun(t, in, "mirror")
+	if code != exitFindings || !strings.Contains(errs, "two machines have one name") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}

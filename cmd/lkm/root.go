@@ -40,6 +40,7 @@ type app struct {
 	wait   time.Duration   // for somebody to open the other end of a pipe
 	args   []string
 	stdin  io.Reader
+	target io.Writer // what stdout writes to
 	stdout *bufio.Writer
 	stderr io.Writer
 	out    screen              // what stdout goes to
@@ -82,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	p := &progress{w: stderr, after: time.Second}
 	return &app{ctx: context.Background(), wait: pipeWait, args: args, stdin: stdin,
-		stdout: bufio.NewWriterSize(clearing{stdout, p}, 64<<10),
+		target: stdout, stdout: bufio.NewWriterSize(clearing{stdout, p}, 64<<10),
 		stderr: clearing{stderr, p}, out: screenOf(stdout), err: screenOf(stderr), env: os.Getenv,
 		shown: make(map[string]bool), progress: p}
 }

@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +22,7 @@ func (a *app) watch() *cobra.Command {
 		Short: "Watch modules load and unload, one JSON object a line",
 		Long: `Watch modules load and unload, one JSON object a line: first a baseline, with everything that is loaded,
 then a line for each load, unload and change. It goes on until it is interrupted or terminated, which is exit
-code 0.
+code 0, or until nobody reads the pipe that it writes to.
 
 When the list, or a part of it, cannot be read any more, a line "degraded" has the reason, and "recovered"
 follows when it can be read again. "lost" means that kernel events were not heard; the differences follow. With
@@ -68,6 +70,7 @@ func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions, since string) er
 		return err
 	}
 	defer sys.Close()
+	ctx, abandoned := a.whileRead(ctx)
 	for e, err := range sys.Watch(ctx, o) {
 		if err != nil {
 			return err
@@ -86,5 +89,29 @@ func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions, since string) er
 		}
 		return nil
 	}
-	return nil
+	return abandoned()
 }
+
+// whileRead returns a context that ends when nobody reads the pipe any more that stdout is, and a function that then
+// ends as the next line would: by the signal SIGPIPE, or with the error of writing.
+func (a *app) whileRead(ctx context.Context) (context.Context, func() error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	if f, ok := a.target.(*os.File); ok && !a.flags.quiet {
+		go func() {
+			if readerLeft(f) {
+				stop(errAbandoned)
+			}
+		}()
+	}
+	return ctx, func() error {
+		defer stop(nil)
+		if context.Cause(ctx) != errAbandoned {
+			return nil
+		}
+		a.stdout.WriteByte('\n')
+		return a.stdout.Flush()
+	}
+}
+
+// errAbandoned says that nobody reads what a watch prints.
+var errAbandoned = errors.New("nobody reads the output")
