@@ -37,6 +37,8 @@ func ReadModstat(text string, r *fact.Report) fact.Capture[Module] {
 	c.Rows, c.Records = len(stats), records(stats, true, r)
 	if c.Rows > 0 {
 		capture.Headed(r, SourceModctl, c.Sure)
+		builtin := slices.ContainsFunc(c.Records, func(m Record) bool { return m.State == fact.StateBuiltin })
+		capture.Anchored(r, SourceModctl, builtin && c.Rows > 1, "a built-in module") // modstat -n NAME
 	}
 	r.Done(SourceModctl, fact.CountOf(int64(c.Rows)))
 	return c

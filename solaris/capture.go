@@ -56,6 +56,8 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	c.Rows, c.Records = len(rows), joined(rows)
 	if c.Rows > 0 {
 		capture.Headed(r, SourceModinfo, c.Sure)
+		root := slices.ContainsFunc(c.Records, func(m Record) bool { return m.Name == "specfs" })
+		capture.Anchored(r, SourceModinfo, root && len(c.Records) > 1, "specfs") // modinfo -i ID
 	}
 	r.Done(SourceModinfo, fact.CountOf(int64(len(c.Records))))
 	return c

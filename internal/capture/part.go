@@ -22,6 +22,15 @@ func Headed(r *fact.Report, source string, headed bool) {
 		Text: "the text has no header: nothing shows that it is the whole list"})
 }
 
+// Anchored reports that a text with a header shows some rows only, if it lacks a row that every list has.
+func Anchored(r *fact.Report, source string, anchored bool, row string) {
+	if anchored || r.Count(source) > 0 {
+		return
+	}
+	r.Add(fact.Problem{Source: source, Field: "modules", Code: fact.CodeOther,
+		Text: "the text has no row of " + row + " and one more, as every list has: it shows some modules only"})
+}
+
 // Part returns why a text can be but a part of what a tool printed: it shows a command that leaves rows out, or an
 // ellipsis. tools are the commands of the form, options those of their options that choose rows.
 func Part(text string, tools, options []string) error {

@@ -58,7 +58,18 @@ var inventedUnix = []inventedText{
 		"genkex: loadquery: Not owner\n"},
 	{"columns in another order", Modstat, "whole", "zfs", "1 @ refs,netbsd.refs;123456 @ size",
 		"NAME           CLASS      SOURCE   FLAG  SIZE   REFS REQUIRES\n" +
-			"zfs            vfs        filesys  -   123456  1 solaris\n"},
+			"zfs            vfs        filesys  -   123456  1 solaris\n" +
+			"nfs            vfs        builtin  -        -  0 -\n"},
+	{"one module", Modstat, "part", "zfs", "", "NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
+		"zfs            vfs        filesys  -        1  123456 solaris\n"},
+	{"one built-in module", Modstat, "part", "nfs", "", "NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\n" +
+		"nfs            vfs        builtin  -        0       - -\n"},
+	{"one module", Modinfo, "part", "specfs", "", " Id Loadaddr   Size Info Rev Module Name\n" +
+		"  4 fffffffffbd9d000   4c18   1   1  specfs (filesystem for specfs)\n"},
+	{"some modules", Modinfo, "part", "zfs", "", " Id Loadaddr   Size Info Rev Module Name\n" +
+		" 45 fffffffffbd9d000   4c18   -   1  zfs (ZFS filesystem version 5000)\n" +
+		" 45 fffffffffbd9d000   4c18 182   1  zfs (ZFS storage pool)\n" +
+		" 46 fffffffffbde0000   1c18   -   1  ufs (filesystem for ufs)\n"},
 	{"filter", Modstat, "part", "zfs", "", "# modstat | grep -e NAME -e zfs\n" +
 		"NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
 		"zfs            vfs        filesys  -        1  123456 solaris\n"},
