@@ -16,7 +16,8 @@ type Delta struct {
 	Schema int `json:"schema"`
 	// Header is the newer Snapshot without its modules.
 	Header *Snapshot `json:"header"`
-	// Added are the modules that came, sorted by ID.
+	// Added are the modules that came, sorted by ID. If the older list was not read whole, one of them may have been
+	// there before.
 	Added []Module `json:"added"`
 	// Removed are those that went.
 	Removed []Module `json:"removed"`

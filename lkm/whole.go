@@ -15,7 +15,7 @@ func (s *Snapshot) ListErr(state State) error {
 		}
 	}
 	lists := listsOf(s.OS)
-	whole := false
+	whole, there := false, false
 	var missing error
 	for _, name := range lists.of(state) {
 		src, ok := s.Source(name)
@@ -23,8 +23,8 @@ func (s *Snapshot) ListErr(state State) error {
 		case ok && src.Outcome == OutcomeOK, src.Outcome == OutcomeUnsupported && src.Count == CountOf(0):
 			whole = true // also of a kernel that is known to take none
 		case src.Outcome == OutcomeAbsent && slices.Contains(lists.optional, name): // nothing is there
-		case missing == nil:
-			missing = listProblem(src, name)
+		case missing == nil, ok && !there:
+			missing, there = s.listProblem(src, name), ok
 		}
 	}
 	switch {
@@ -36,8 +36,13 @@ func (s *Snapshot) ListErr(state State) error {
 	return Problem{Code: CodeUnsupported, Text: "no source lists " + string(state) + " modules of " + string(s.OS)}
 }
 
-// listProblem says why a list was not read whole: the snapshot's own words are with its Problems.
-func listProblem(src Source, name string) error {
+// listProblem says why a list was not read whole, in the words of the snapshot's Problem, if it has one.
+func (s *Snapshot) listProblem(src Source, name string) error {
+	for _, p := range s.Problems {
+		if p.Source == name && p.Field == "modules" {
+			return p
+		}
+	}
 	p := Problem{Source: name, Field: "modules", Code: src.Code, Text: "source is " + string(src.Outcome)}
 	if src.Outcome == "" || src.Outcome == OutcomeSkipped {
 		p.Code, p.Text = CodeUnrecorded, "source was not read"

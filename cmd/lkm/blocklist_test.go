@@ -350,6 +350,7 @@ func TestAuditBlockListWithoutDigests(t *testing.T) {
 		if code != 0 {
 			t.Fatal(stderr)
 		}
+		out = strings.ReplaceAll(out, `"partial"`, `"ok"`) // as if this driver were the only one
 		return tempFile(t, "s.json", []byte(out))
 	}
 	rules := tempFile(t, "r.yaml", []byte("rules: [{id: r, kind: block_listed}]\n"))

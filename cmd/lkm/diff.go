@@ -24,7 +24,8 @@ func (a *app) diff() *cobra.Command {
 a tape that comes with lkm, "-" for standard input, or "live" for this machine as it is now.
 Reference counts, users, addresses and parameter values do not count. What could no longer be seen,
 because a source could not be read any more, is listed separately and is not a change. What only one
-has, because it was taken with more details, counts as changed: a line on stderr says so.
+has, because it was taken with more details, counts as changed: a line on stderr says so. So does one if
+a list is not whole, as of a filter or a text that was cut: what is added may have been there before.
 
 Exits 1 when something was added, removed or changed.`,
 		Args: cobra.ExactArgs(2),
@@ -55,6 +56,8 @@ func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
 		a.note(fmt.Errorf("%s was read %s, %s %s: what only one has counts as changed",
 			oldName, withDetail(old.Detail), newName, withDetail(new.Detail)))
 	}
+	a.noteCut(oldName, old)
+	a.noteCut(newName, new)
 	d := lkm.Diff(old, new)
 	if err := a.writeDelta(d); err != nil {
 		return err
@@ -63,6 +66,16 @@ func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
 		return exit(exitFindings)
 	}
 	return nil
+}
+
+// noteCut prints that a list is known not to be whole: what is added or not there may have been, or be, there.
+func (a *app) noteCut(name string, s *lkm.Snapshot) {
+	for _, p := range s.Problems {
+		if p.Field == "modules" && p.Code != lkm.CodeUnsupported {
+			a.note(fmt.Errorf("%s: the list of modules is not whole: %w", name, p))
+			return
+		}
+	}
 }
 
 // withDetail says which details a snapshot has.

@@ -27,7 +27,8 @@ func (a *app) list() *cobra.Command {
 		Short: "List what is loaded (lsmod, kldstat, kextstat, driverquery)",
 		Long: `List the modules that are in the kernel now, from the kernel's own list, with what it says of each.
 
-Filters show what is known to match, and count what could not be decided.`,
+Filters show what is known to match, and count what could not be decided. The JSON of a list from which a
+filter left something out says so: its sources are partial, and no other command takes it for a whole list.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			scope := lkm.ScopeLoaded
@@ -121,6 +122,7 @@ func (a *app) writeStreamed(snap *lkm.Snapshot, scope lkm.Scope, f *filter, prin
 	var err error
 	switch a.flags.format {
 	case "json":
+		notWhole(snap, scope, all)
 		err = writeJSON(a.stdout, snap, "  ")
 	case "table":
 		if len(snap.Modules) > 0 && !printed {
@@ -463,6 +465,25 @@ func (f *filter) apply(snap *lkm.Snapshot) (undecided int) {
 	}
 	snap.Modules = kept
 	return undecided
+}
+
+// notWhole says in a snapshot from which a filter left modules out that its lists are not whole: who reads it later
+// does not know the filter. all is how many modules there were.
+func notWhole(snap *lkm.Snapshot, scope lkm.Scope, all int) {
+	if len(snap.Modules) == all {
+		return
+	}
+	text := fmt.Sprintf("a filter left out %d of %s", all-len(snap.Modules), modulesText(all))
+	for i := range snap.Sources {
+		src := &snap.Sources[i]
+		_, lists := src.Count.Get()
+		if !lists || src.Outcome != lkm.OutcomeOK || src.Name == builtinSource && scope == lkm.ScopeLoaded {
+			continue
+		}
+		src.Outcome, src.Code = lkm.OutcomePartial, lkm.CodeOther
+		snap.Problems = append(snap.Problems,
+			lkm.Problem{Source: src.Name, Field: "modules", Code: src.Code, Text: text})
+	}
 }
 
 // match is yes when every condition holds, no when one does not, and else unknown.

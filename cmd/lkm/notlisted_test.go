@@ -114,3 +114,41 @@ func TestRootsWithoutList(t *testing.T) {
 		}
 	}
 }
+
+// TestFilteredIsNotWhole: a snapshot from which a filter left modules out is no whole list for whoever reads it later.
+func TestFilteredIsNotWhole(t *testing.T) {
+	rules := writeTemp(t, "r.yaml", "rules:\n  - {id: d, kind: deny, modules: [\"*\"]}\n")
+	for _, tt := range []struct{ tape, some, all, none string }{
+		{"synthetic-debian-root", "--name ah*", "--state loaded", "--name nothing"},
+		{"synthetic-freebsd-root", "--name z*", "--state loaded", "--name nothing"},
+		{"synthetic-macos-root", "--name *acpi*", "--state loaded", "--name nothing"},
+		{"synthetic-windows11-admin", "--name a*", "--name *", "--name nothing"},
+	} {
+		saved := func(filter string) string {
+			args := append([]string{"list", "--format", "json", "--tape", "demo:" + tt.tape}, strings.Fields(filter)...)
+			code, out, errs := lkmRun(t, "", args...)
+			if code != 0 {
+				t.Fatalf("%q: exit %d: %s", args, code, errs)
+			}
+			return writeTemp(t, "s.json", out)
+		}
+		whole := saved("")
+		if code, _, errs := lkmRun(t, "", "diff", whole, saved(tt.all)); code != 0 || errs != "" {
+			t.Errorf("%s, a filter that takes all: exit %d: %s", tt.tape, code, errs)
+		}
+		some, none := saved(tt.some), saved(tt.none)
+		for _, name := range []string{some, none} {
+			code, out, errs := lkmRun(t, "", "diff", whole, name)
+			if code != 0 || strings.Contains(out, "\nremoved") || !strings.Contains(errs, "a filter left out") {
+				t.Errorf("%s: exit %d: %s%s", tt.tape, code, out, errs)
+			}
+			code, out, _ = lkmRun(t, "", "export", "prometheus", name)
+			if code != 0 || !strings.Contains(out, "\nkernel_extension_list_complete 0\n") {
+				t.Errorf("%s: exit %d: %s", tt.tape, code, out)
+			}
+		}
+		if code, out, _ := lkmRun(t, "", "audit", "--rules", rules, none); code != exitIncomplete {
+			t.Errorf("%s: exit %d: %s", tt.tape, code, out)
+		}
+	}
+}
