@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -16,7 +17,7 @@ const (
 	RuleDOSDevice   = "dos_device"  // \??\C:\… or \DosDevices\C:\…
 	RuleUNC         = "unc"         // \??\UNC\… or \\server\…
 	RuleDevice      = "device"      // \Device\HarddiskVolumeN\…
-	RuleEnvironment = "environment" // %SystemRoot%\…, which the kernel takes as relative
+	RuleEnvironment = "environment" // %NAME%\…, which the kernel takes as relative; only %SystemRoot% is known
 	RuleDrive       = "drive"       // C:\…, which the kernel takes as relative
 	RuleRooted      = "rooted"      // \… of another kind, which the kernel takes as an NT path
 	RuleUnread      = "unread"      // there may be a path: the registry's value could not be read
@@ -75,6 +76,8 @@ func (p ntPaths) resolveCleaned(service, s string) (rule, path string, err error
 		rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%SystemRoot%`):]
 	case hasFoldPrefix(s, `%windir%\`):
 		rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%windir%`):]
+	case s[0] == '%' && strings.Contains(s[1:], `%\`):
+		return RuleEnvironment, "", noPath(fmt.Sprintf("what %q stands for is not known", s))
 	case isDrivePath(s):
 		rule = RuleDrive
 	case s[0] == '\\':

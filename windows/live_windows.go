@@ -356,10 +356,10 @@ func appendService(keys []registry.Key, path string) []registry.Key {
 	if len(keys) == n || keys[n].Refused {
 		return keys
 	}
-	typ, ok := keys[n].Dword("Type")
-	if ok && (typ&serviceTypeDriver == 0 || typ&0x30 != 0) {
+	if !mayBeDriver(&keys[n]) {
 		return keys[:n]
 	}
+	keys = appendKey(keys, path+`\`+overrideKey)
 	for _, sub := range []string{`\Instances`, `\Parameters\Instances`} {
 		in, err := registry.LiveKey(path+sub, "DefaultInstance")
 		if err != nil {

@@ -5,6 +5,7 @@ package windows
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -132,6 +133,8 @@ type Service struct {
 	StateWord string `json:"stateWord,omitzero"`
 	// StartWord is the localized word of a text capture for Start, when it is not ours.
 	StartWord string `json:"startWord,omitzero"`
+
+	override string // what the boot loader takes in place of Start, by the key StartOverride; empty without one
 }
 
 // A FilterInstance is a minifilter's attachment as configured in the registry; whether it is
@@ -203,6 +206,10 @@ var (
 	errRefusedKey error = &sentinel.Error{
 		Before: "the service's registry key cannot be opened", Cause: fs.ErrPermission}
 	errClosedKeys error = &sentinel.Error{Before: "keys of services that cannot be opened", Cause: fs.ErrPermission}
+	errLinkedKey  error = &sentinel.Error{
+		Before: "the service's registry key is a link to another one", Cause: errors.ErrUnsupported}
+	errOddType error = &sentinel.Error{Before: "the service's type is not a number", Cause: fact.ErrMalformed}
+	errOddPath error = &sentinel.Error{Before: "the service's image path is not text", Cause: fact.ErrMalformed}
 )
 
 // parseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is not a driver's, is left
@@ -220,7 +227,7 @@ func parseServiceKeys(b []byte, p ntPaths, r *fact.Report) ([]registeredService,
 func servicesOf(keys []registry.Key, p ntPaths, r *fact.Report) []registeredService {
 	list := []registeredService{}
 	index := map[string]int{}
-	lost, closed := 0, 0
+	lost, closed, linked, odd := 0, 0, 0, 0
 	for i := range keys {
 		name, sub, ok := serviceKey(keys[i].Path)
 		if !ok {
@@ -236,7 +243,16 @@ func servicesOf(keys []registry.Key, p ntPaths, r *fact.Report) []registeredServ
 			lost++
 		}
 		s, isDriver := readService(&keys[i], name, p)
+		_, typed := keys[i].Value("Type")
 		switch {
+		case isLink(&keys[i]):
+			linked++
+			list = append(list, refusedService(name, errLinkedKey))
+			continue
+		case typed && !s.HasType && registers(&keys[i]):
+			odd++
+			list = append(list, refusedService(name, errOddType))
+			continue
 		case keys[i].Refused:
 			closed++
 			list = append(list, refusedService(name, errRefusedKey))
@@ -253,6 +269,8 @@ func servicesOf(keys []registry.Key, p ntPaths, r *fact.Report) []registeredServ
 	}
 	countedProblem(r, lost, errLostValue)
 	countedProblem(r, closed, errClosedKeys)
+	countedProblem(r, linked, errLinkedKey)
+	countedProblem(r, odd, errOddType)
 	return list
 }
 
@@ -281,13 +299,58 @@ func serviceKey(path string) (name, sub string, ok bool) {
 	return name, sub, name != ""
 }
 
+// typeLink is the type of the value that makes a key a link to another one.
+const typeLink = 6
+
+// isLink reports whether a key is a link to another one, whose values are the key's for the kernel and the service
+// manager.
+func isLink(k *registry.Key) bool {
+	v, ok := k.Value("SymbolicLinkValue")
+	return ok && v.Type == typeLink
+}
+
+// registers reports whether a key below Services registers something that starts; other programs keep settings there.
+func registers(k *registry.Key) bool {
+	_, start := k.Value("Start")
+	_, path := k.Value("ImagePath")
+	return start || path
+}
+
+// mayBeDriver reports whether a key below Services may register a driver: by its type, or because it is not known.
+// What starts with the boot loader or the kernel is loaded as a driver whatever its type is: CmpIsLoadType of the
+// kernel looks at the value Start alone.
+func mayBeDriver(k *registry.Key) bool {
+	typ, ok := k.Dword("Type")
+	switch _, typed := k.Value("Type"); {
+	case k.Refused, isLink(k), ok && isDriverType(typ), !ok && (k.Partial || typed && registers(k)):
+		return true
+	}
+	start, ok := k.Dword("Start")
+	return ok && start <= 1
+}
+
+// isDriverType reports whether a service type is a driver's.
+func isDriverType(n uint32) bool { return n&serviceTypeDriver != 0 && n&0x30 == 0 }
+
+// oddType reports whether the service's type is not a driver's: its start type alone makes the kernel load it.
+func (s *Service) oddType() bool {
+	switch s.Type {
+	case "kernel_driver", "file_system_driver", "recognizer_driver", "adapter":
+		return false
+	}
+	n, err := strconv.ParseUint(s.Type, 10, 32)
+	return err != nil || !isDriverType(uint32(n))
+}
+
 func readService(k *registry.Key, name string, p ntPaths) (registeredService, bool) {
 	s := registeredService{Service: Service{Name: name}}
 	s.TypeNumber, s.HasType = k.Dword("Type")
-	if !s.HasType || s.TypeNumber&serviceTypeDriver == 0 || s.TypeNumber&0x30 != 0 {
+	if !mayBeDriver(k) {
 		return s, false
 	}
-	s.Type = typeWord(s.TypeNumber)
+	if s.HasType {
+		s.Type = typeWord(s.TypeNumber)
+	}
 	if n, ok := k.Dword("Start"); ok {
 		s.Start = wordOf(serviceStarts, n)
 	}
@@ -310,7 +373,13 @@ func readService(k *registry.Key, name string, p ntPaths) (registeredService, bo
 	s.Owners, _ = k.Multi("Owners")
 	s.Ephemeral = isEphemeral(s.Name)
 	raw, ok := k.Text("ImagePath")
-	if !ok && k.Partial {
+	_, odd := k.Value("ImagePath")
+	switch {
+	case !ok && odd:
+		s.ImagePathRule = RuleUnread
+		s.problem("path", errOddPath)
+		return s, true
+	case !ok && k.Partial:
 		s.ImagePathRule = RuleUnread
 		s.problem("path", errLostValue)
 		return s, true
@@ -333,11 +402,29 @@ func displayName(s string) string {
 	return s
 }
 
-// addInstance reads …\Instances (older drivers) and …\Parameters\Instances (the newer place) and
+// overrideKey is the key of a service with start types that the boot loader takes in place of its own.
+const overrideKey = "StartOverride"
+
+// startOverride returns the start type that the key has; of several, or of one that is no number, that is not known.
+func startOverride(k *registry.Key) string {
+	switch n, ok := k.Dword("0"); {
+	case ok && len(k.Values) == 1:
+		return wordOf(serviceStarts, n)
+	case len(k.Values) > 0 || k.Partial:
+		return "unknown"
+	}
+	return ""
+}
+
+// addInstance reads StartOverride, and …\Instances (older drivers) and …\Parameters\Instances (the newer place) with
 // the keys below them.
 func (s *registeredService) addInstance(k *registry.Key, sub string) {
 	if len(sub) > len(`Parameters\`) && strings.EqualFold(sub[:len(`Parameters\`)], `Parameters\`) {
 		sub = sub[len(`Parameters\`):]
+	}
+	if strings.EqualFold(sub, overrideKey) {
+		s.override = startOverride(k)
+		return
 	}
 	if strings.EqualFold(sub, "Instances") {
 		s.DefaultInstance, _ = k.Text("DefaultInstance")

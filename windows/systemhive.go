@@ -126,11 +126,16 @@ func (h systemHive) serviceKeys(controlSet string, b *fact.Budget) (keys []regis
 	}
 	err = root.Each(func(k *registry.HiveKey) bool {
 		key, _ := k.Read(machineHive + path + `\` + k.Name) // a value that is invalid makes it Partial
-		typ, ok := key.Dword("Type")
-		if !ok && !key.Partial || ok && typ&serviceTypeDriver == 0 {
+		if !mayBeDriver(&key) {
 			return true
 		}
 		keys = append(keys, key)
+		over, err := k.Subkey(overrideKey)
+		damage = cmp.Or(damage, err)
+		if over != nil {
+			values, err := over.Read(key.Path + `\` + overrideKey)
+			damage, keys = cmp.Or(damage, err), append(keys, values)
+		}
 		for _, sub := range []string{`Instances`, `Parameters\Instances`} {
 			var err error
 			keys, err = appendHiveInstances(keys, k, key.Path, sub)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -69,7 +70,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	v.Reasons = slices.Concat(loadedReasons(e), fileReasons(e, file), c.serviceReasons(e, file), readReasons(e))
 	v.Word = word(e)
 	if file.Blocked() != fact.Yes {
-		v.Remedies = append(remedies(e), c.remedies...)
+		v.Remedies = append(c.disabling(e), c.remedies...)
 	}
 	v.Triggers = c.triggers
 	if arrives.Blocked() != fact.Yes || arrives.Because().Code == ReasonRestricted {
@@ -252,10 +253,16 @@ func (c *checker) services(e *entry, file fact.Answer) (boot, demand fact.Answer
 	for _, s := range e.Driver.Services {
 		switch s.Start {
 		case "boot", "system", "auto":
+			if s.registered() && s.oddType() {
+				boot, demand = unknownStart(&s, boot, file), unknownStart(&s, demand, file)
+				continue
+			}
 			boot, demand = s.starts(boot, file), s.starts(demand, file)
 		case "demand":
 			demand = s.starts(demand, file)
 		case "disabled":
+			boot = overridden(&s, boot, file)
+			demand = c.recognized(&s, demand, file)
 		default:
 			boot, demand = unknownStart(&s, boot, file), unknownStart(&s, demand, file)
 		}
@@ -331,8 +338,65 @@ func unknownStart(s *Service, way, file fact.Answer) fact.Answer {
 	if way.Blocked() != fact.Yes || file.Blocked() == fact.Yes {
 		return way
 	}
-	return fact.UnsureOf(fact.Reason{Code: ReasonRegistered, File: servicesKey + `\` + s.Name,
-		Text: "the start type of service " + s.Name + " is not known"})
+	text := "the start type of service " + s.Name + " is not known"
+	if s.Start == "boot" || s.Start == "system" {
+		text = "service " + s.Name + " starts at " + s.Start + ", and its type is not a driver's"
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonRegistered, File: servicesKey + `\` + s.Name, Text: text})
+}
+
+// overridden answers for the boot with a service that is disabled and has another start type below its key
+// StartOverride, which the boot loader asks.
+func overridden(s *Service, boot, file fact.Answer) fact.Answer {
+	if s.override == "" || s.override == s.Start || boot.Blocked() != fact.Yes || file.Blocked() == fact.Yes {
+		return boot
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonRegistered, File: servicesKey + `\` + s.Name + `\StartOverride`,
+		Text: "service " + s.Name + " is disabled, and StartOverride says " + s.override})
+}
+
+// recognizedServices are the services of file systems that Fs_Rec loads for a volume that has one. "File system
+// drivers are the one exception to the Start value. They are loaded even if they have a start value of 4" ("Start
+// Values", Windows NT 4.0 Workstation Resource Kit); cdfs and udfs are disabled in each Windows since.
+var recognizedServices = [...]string{"cdfs", "exfat", "fastfat", "ntfs", "refs", "refsv1", "udfs"}
+
+// recognizerOf returns the service of the recognizer that loads a service's file system whatever its start type is:
+// Fs_Rec, or any other one for a file system that Fs_Rec does not know; nil without one. known is set if it is known
+// to load this one.
+func (c *checker) recognizerOf(s *Service) (recognizer *registeredService, known bool) {
+	if s.Type != "file_system_driver" || len(s.Instances) > 0 || s.DefaultInstance != "" { // a filter is not one
+		return nil, false
+	}
+	known = slices.Contains(recognizedServices[:], fold(s.Name))
+	for i := range c.inventory.Registered {
+		r := &c.inventory.Registered[i]
+		if r.Type != "recognizer_driver" && !r.Refused || r.Start == "disabled" {
+			continue
+		}
+		if isFsRec := strings.EqualFold(r.Name, "fs_rec"); isFsRec == known {
+			return r, known && !r.Refused
+		}
+	}
+	return nil, false
+}
+
+// recognized answers for the way of a disabled service whose file system a recognizer may load.
+func (c *checker) recognized(s *Service, demand, file fact.Answer) fact.Answer {
+	r, known := c.recognizerOf(s)
+	if r == nil || demand.Blocked() == fact.No || file.Blocked() == fact.Yes {
+		return demand
+	}
+	because := fact.Reason{Code: ReasonRegistered, File: servicesKey + `\` + r.Name, Text: "service " + s.Name +
+		" is disabled, and " + r.Name + " loads file systems for volumes that have them, disabled ones, too"}
+	switch {
+	case !known && demand.Blocked() == "":
+		return demand
+	case !known:
+		return fact.UnsureOf(because)
+	case file.Blocked() != fact.No:
+		return file
+	}
+	return fact.Passes(because)
 }
 
 // anew answers for an administrator who registers the driver anew.
@@ -466,10 +530,14 @@ func readReasons(e *entry) []fact.Reason {
 	return nil
 }
 
-// remedies returns what stops the services that start the driver.
-func remedies(e *entry) []fact.Remedy {
+// disabling returns what stops the services that start the driver. A file system that a recognizer loads all the same is
+// not stopped so.
+func (c *checker) disabling(e *entry) []fact.Remedy {
 	var list []fact.Remedy
 	for _, s := range e.Driver.Services {
+		if r, _ := c.recognizerOf(&s); r != nil {
+			continue
+		}
 		switch s.Start {
 		case "demand", "boot", "system", "auto":
 			list = append(list, fact.Remedy{
