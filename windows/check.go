@@ -36,6 +36,7 @@ const (
 	ReasonSource     = "unread"           // a source that may know the name was not read whole
 	ReasonSignature  = "signature"        // what its signature is worth
 	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
+	ReasonItself     = "itself"           // Windows may load it without a service
 	ReasonImported   = "imported"         // a driver that imports it, or none
 	ReasonStaged     = "staged"           // a package of the driver store that brings it in, or none
 	ReasonRestricted = "install_policy"   // what an administrator's policy says of installing such devices
@@ -51,13 +52,16 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	}
 	inv.judged = true
 	entries := k.addFiles(ctx, inv.join(), inv, r)
-	found := k.meant(query, entries, inv, r)
+	found, unread := k.meant(query, entries, inv, r)
 	c := checker{
 		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv, entries: entries,
 		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders) && !k.bareFolder(),
 		problems: slices.Clone(r.Problems),
 	}
 	unseen := k.unseen(r)
+	if unread != nil {
+		unseen = fact.Unsure(ReasonUnread, "whether there is such a file is not known: "+unread.Error())
+	}
 	// Problems from here on are those of a fact that has a reason of its own, or of one driver.
 	var h fact.Header
 	k.Header(ctx, &h, r)
@@ -83,8 +87,9 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	return verdicts, nil
 }
 
-// meant returns the entries that the query means; without one, the entry of a file outside the folders of drivers.
-func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Report) []entry {
+// meant returns the entries that the query means; without one, the entry of a file outside the folders of drivers. The
+// error says that there may be such a file.
+func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Report) ([]entry, error) {
 	var found []entry
 	for _, e := range entries {
 		if e.named(inv.Paths, query) {
@@ -92,16 +97,17 @@ func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Re
 		}
 	}
 	if len(found) > 0 {
-		return found
+		return found, nil
 	}
 	e, err := k.anyFile(inv, query, entries)
 	switch {
 	case err == nil:
-		return []entry{e}
-	case !errors.Is(err, fs.ErrNotExist):
-		r.Problem(SourceFile, query, "file", err)
+		return []entry{e}, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
 	}
-	return nil
+	r.Problem(SourceFile, safe(query), "file", err)
+	return nil, err
 }
 
 // nearest returns the Problem of a query that nothing is known of, with the names that are like it.
@@ -141,22 +147,49 @@ func (k *Kernel) unseen(r *fact.Report) fact.Answer {
 	return fact.Answer{}
 }
 
-// anyFile returns an entry for a file outside the folders of drivers. It returns fs.ErrNotExist if the query is no
-// path, or no such file exists.
+// anyFile returns an entry for a file outside the folders of drivers: that of a path, or one of Windows' own images in
+// System32, such as win32k.sys. It returns fs.ErrNotExist if no such file exists.
 func (k *Kernel) anyFile(inv *inventory, query string, others []entry) (entry, error) {
-	if !strings.ContainsAny(query, `\/`) || strings.HasPrefix(query, idOf("")) {
+	if strings.HasPrefix(query, idOf("")) {
 		return entry{}, fs.ErrNotExist
 	}
-	dos := dosPath(query)
+	if !strings.ContainsAny(query, `\/`) {
+		return k.ownImage(inv, query, others)
+	}
+	dos, err := inv.Paths.queried(query)
+	if err != nil {
+		return entry{}, err
+	}
+	return k.fileAt(inv, dos, others)
+}
+
+// ownImage returns an entry for a file of an image's System32 itself that has the name, with or without .sys. A running
+// machine has those that it uses in its list.
+func (k *Kernel) ownImage(inv *inventory, query string, others []entry) (entry, error) {
+	if !k.options.Image || strings.ContainsAny(query, "\x00:*?\"<>|") || strings.Trim(query, " .") == "" {
+		return entry{}, fs.ErrNotExist
+	}
+	dir := inv.Paths.SystemRoot + `\System32\`
+	e, err := k.fileAt(inv, dir+query, others)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k.fileAt(inv, dir+query+".sys", others)
+	}
+	return e, err
+}
+
+// fileAt returns an entry for the file at a DOS path.
+func (k *Kernel) fileAt(inv *inventory, dos string, others []entry) (entry, error) {
 	name, err := inv.Paths.file(dos)
 	if err != nil {
 		return entry{}, err
 	}
 	info, err := fs.Stat(k.machine, name)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && k.options.Image && hasShortName(dos):
+		return entry{}, errShortName
+	case err != nil:
 		return entry{}, err
-	}
-	if info.IsDir() {
+	case info.IsDir():
 		return entry{}, fs.ErrNotExist
 	}
 	key := inv.Paths.key(dos)
@@ -174,8 +207,12 @@ func (e *entry) named(p ntPaths, query string) bool {
 		return true
 	}
 	if strings.ContainsAny(q, `\/`) {
-		full := p.fullKey(dosPath(q))
-		return full == p.fullKey(e.Path) || full == p.fullKey(e.ownPath())
+		if slices.ContainsFunc(e.Driver.Services, func(s Service) bool { return strings.EqualFold(s.ImagePath, q) }) {
+			return true
+		}
+		dos, err := p.queried(q)
+		full := p.fullKey(dos)
+		return err == nil && (full == p.fullKey(e.Path) || full == p.fullKey(e.ownPath()))
 	}
 	if q == strings.ToLower(e.Name) || q+".sys" == strings.ToLower(e.Name) {
 		return true

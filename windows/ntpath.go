@@ -139,6 +139,23 @@ func (e noPath) Error() string { return string(e) }
 
 func (noPath) Unwrap() error { return fact.ErrUnrecorded }
 
+// errShortName is the error of a file that an image does not have by a path with a short name.
+const errShortName noPath = "what a short name in the path stands for is not known of an image"
+
+// queried returns the DOS path of a path that a caller gives: one of the forms that an image path may have, one below
+// System32, or one as the file system has it.
+func (p ntPaths) queried(query string) (string, error) {
+	s := strings.ReplaceAll(query, "/", `\`)
+	for _, prefix := range []string{`\SystemRoot\`, `\??\`, `\\`, `\DosDevices\`, `\GLOBAL??\`, `\Device\`,
+		`%SystemRoot%\`, `%windir%\`, `System32\`} {
+		if hasFoldPrefix(s, prefix) {
+			_, dos, err := p.resolveCleaned("", s)
+			return dos, err
+		}
+	}
+	return dosPath(query), nil
+}
+
 func (p ntPaths) device(nt string) (string, error) {
 	if hasFoldPrefix(nt, `\Device\Mup\`) {
 		return `\\` + nt[len(`\Device\Mup\`):], nil

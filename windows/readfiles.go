@@ -147,7 +147,7 @@ func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions, buf []byte, 
 	if err == nil {
 		raw, item, readErr := limit.AppendItem(k.machine, buf, name, k.options.FileCap(), b)
 		if k.options.Image && hasShortName(e.Path) && errors.Is(readErr, fs.ErrNotExist) {
-			readErr = noPath("what a short name in the path stands for is not known of an image")
+			readErr = errShortName
 		}
 		field, err = "file", readErr
 		if err == nil {

@@ -267,6 +267,11 @@ func (c *checker) services(e *entry, file fact.Answer) (boot, demand fact.Answer
 			boot, demand = unknownStart(&s, boot, file), unknownStart(&s, demand, file)
 		}
 	}
+	if boot.Blocked() == fact.Yes && file.Blocked() != fact.Yes {
+		if own := c.itself(e); own.Applies() {
+			boot = own
+		}
+	}
 	return boot, demand
 }
 
@@ -530,8 +535,8 @@ func readReasons(e *entry) []fact.Reason {
 	return nil
 }
 
-// disabling returns what stops the services that start the driver. A file system that a recognizer loads all the same is
-// not stopped so.
+// disabling returns what stops the services that start the driver. A file system that a recognizer loads all the same
+// is not stopped so.
 func (c *checker) disabling(e *entry) []fact.Remedy {
 	var list []fact.Remedy
 	for _, s := range e.Driver.Services {
