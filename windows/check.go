@@ -52,7 +52,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	}
 	inv.judged = true
 	entries := k.addFiles(ctx, inv.join(), inv, r)
-	found, unread := k.meant(query, entries, inv, r)
+	found, unread := k.meant(ctx, query, entries, inv, r)
 	c := checker{
 		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv, entries: entries,
 		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders) && !k.bareFolder(),
@@ -60,7 +60,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	}
 	unseen := k.unseen(r)
 	if unread != nil {
-		unseen = fact.Unsure(ReasonUnread, "whether there is such a file is not known: "+unread.Error())
+		unseen = fact.Unsure(ReasonUnread, "whether there is such a driver is not known: "+unread.Error())
 	}
 	// Problems from here on are those of a fact that has a reason of its own, or of one driver.
 	var h fact.Header
@@ -89,7 +89,9 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 
 // meant returns the entries that the query means; without one, the entry of a file outside the folders of drivers. The
 // error says that there may be such a file.
-func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Report) ([]entry, error) {
+func (k *Kernel) meant(
+	ctx context.Context, query string, entries []entry, inv *inventory, r *fact.Report,
+) ([]entry, error) {
 	var found []entry
 	for _, e := range entries {
 		if e.named(inv.Paths, query) {
@@ -104,10 +106,38 @@ func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Re
 	case err == nil:
 		return []entry{e}, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+		return k.driversOf(ctx, query, entries, inv, r)
 	}
 	r.Problem(SourceFile, safe(query), "file", err)
 	return nil, err
+}
+
+// driversOf returns the drivers that a hardware id stands for. The error says that it may stand for one all the same.
+func (k *Kernel) driversOf(
+	ctx context.Context, id string, entries []entry, inv *inventory, r *fact.Report,
+) ([]entry, error) {
+	if bus, rest, ok := strings.Cut(id, `\`); !ok || bus == "" || rest == "" || strings.ContainsAny(bus, ":%/ ") {
+		return nil, nil
+	}
+	k.storePackages(ctx, inv, r)
+	own := r.Part()
+	list := k.matches(ctx, id, inv, own)
+	r.Append(own)
+	var found []entry
+	for i := range list {
+		e := list[i].driver(entries)
+		if e != nil && !slices.ContainsFunc(found, func(x entry) bool { return x.Key == e.Key }) {
+			found = append(found, *e)
+		}
+	}
+	if len(found) == 0 && len(list) > 0 {
+		return nil, fmt.Errorf("%s is for such a device, and which driver it installs is %w", list[0].INF,
+			fact.ErrUnrecorded)
+	}
+	if len(found) == 0 && len(own.Problems) > 0 {
+		return nil, own.Problems[0]
+	}
+	return found, nil
 }
 
 // nearest returns the Problem of a query that nothing is known of, with the names that are like it.

@@ -100,11 +100,14 @@ func (k *Kernel) hideBases(images []LoadedImage, r *fact.Report) {
 // readLongPaths reads what short names stand for: an image may be loaded by one and registered by the other. A path
 // whose long form cannot be read stays as it is.
 func (k *Kernel) readLongPaths(ctx context.Context, inv *inventory) {
-	if k.options.Image {
-		return
-	}
 	for _, dos := range inv.shortPaths() {
-		long, err := k.machine.Call(ctx, OpLongPath, dos)
+		var long []byte
+		var err error
+		if k.options.Image {
+			long = []byte(k.imageLongPath(inv.Paths, dos))
+		} else {
+			long, err = k.machine.Call(ctx, OpLongPath, dos)
+		}
 		if err != nil || len(long) == 0 {
 			continue
 		}

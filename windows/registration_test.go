@@ -4,12 +4,15 @@ package windows_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
+	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/registry"
 )
 
@@ -90,8 +93,8 @@ func TestOddServices(t *testing.T) {
 		"disabled twice": {values: []registry.Value{number("Type", 1), number("Start", 4), path},
 			more:      []hivetest.Key{{Path: `Services\svc\StartOverride`, Values: values(number("0", 4))}},
 			byService: fact.VerdictBlocked, byFile: fact.VerdictBlocked},
-		"a short name": {values: []registry.Value{number("Type", 1), number("Start", 1),
-			text("ImagePath", `\??\C:\EVIL~1\x.sys`)}, byService: fact.VerdictLoadable, byFile: fact.VerdictUnknown},
+		"a short name of another folder": {values: []registry.Value{number("Type", 1), number("Start", 1),
+			text("ImagePath", `\??\C:\OTHERS~1\x.sys`)}, byService: fact.VerdictLoadable, byFile: fact.VerdictUnknown},
 	} {
 		key := hivetest.Key{Path: `Services\svc`, Values: values(tt.values...)}
 		m := wholeImage(map[string]string{"c:/evil/x.sys": string(sample("x"))}, append(tt.more, key)...)
@@ -100,6 +103,29 @@ func TestOddServices(t *testing.T) {
 		}
 		if got := outcomeOf(t, m, `C:\evil\x.sys`); got != tt.byFile {
 			t.Errorf("%s: by its file %s", name, got)
+		}
+	}
+}
+
+// The short names of an image's path are those of the one file that may have them.
+func TestShortNamesOfImage(t *testing.T) {
+	for path, want := range map[string]fact.VerdictOutcome{
+		`C:\PROGRA~1\Vendor\x.sys`: fact.VerdictLoadable, `C:\PROGRA~2\VENDOR~1\LONGDR~1.SYS`: fact.VerdictLoadable,
+		`C:\PROGRA~1\Vendor\y.sys`: fact.VerdictLoadable, `C:\PROGRA~1\twice\z.sys`: fact.VerdictLoadable,
+	} {
+		m := wholeImage(map[string]string{"c:/program files/vendor/x.sys": string(sample("x")),
+			"c:/program files/twice/z.sys": string(sample("z")), "c:/program files (x86)/twice/z.sys": "z",
+			"c:/program files (x86)/vendor two/long driver.sys": string(sample("x"))},
+			hivetest.Key{Path: `Services\svc`, Values: values(registry.DwordValue("Type", 1),
+				registry.DwordValue("Start", 3), registry.StringValue("ImagePath", registry.TypeString, `\??\`+path))})
+		list, err := image(m).Check(context.Background(), "svc", new(fact.Report))
+		if err != nil || len(list) != 1 || list[0].NextBoot.Outcome != want {
+			t.Errorf("%s: %+v, %v", path, list, err)
+			continue
+		}
+		read := slices.ContainsFunc(list[0].Reasons, func(r fact.Reason) bool { return r.Code == windows.ReasonOnDisk })
+		if known := strings.HasSuffix(path, `x.sys`) || strings.HasSuffix(path, "SYS"); read != known {
+			t.Errorf("%s: %+v", path, list[0].Reasons)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 
 // A DeviceMatch is a driver package that a hardware id stands for.
 type DeviceMatch struct {
-	// ID is the id in the INF that matches: the one that was asked for, or one that begins with it and goes on with
-	// "&".
+	// ID is the id in the INF that matches: the one that was asked for, one that begins with it and goes on with "&",
+	// or a less specific one that a device with the asked id has, too.
 	ID string `json:"id"`
 	// Kind is hardware if the INF has ID as its hardware id, compatible if as a compatible one.
 	Kind string `json:"kind"`
@@ -63,18 +63,68 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 	}
 	k.storePackages(ctx, inv, r)
 	entries := k.addFiles(ctx, inv.join(), inv, r)
-	found := resolver{kernel: k, ctx: ctx, inv: inv, report: r, id: alias, seen: map[string][]string{}}
-	found.database()
-	found.infs()
-	slices.SortStableFunc(found.list, byRank)
 	var out []Record
-	for _, m := range found.list {
-		out = append(out, found.record(entries, m))
+	for _, m := range k.matches(ctx, alias, inv, r) {
+		out = append(out, m.record(entries))
 	}
 	if len(out) == 0 {
 		return nil, r.Err()
 	}
 	return out, nil
+}
+
+// matches returns what a hardware id stands for, the best first.
+func (k *Kernel) matches(ctx context.Context, id string, inv *inventory, r *fact.Report) []DeviceMatch {
+	found := resolver{kernel: k, ctx: ctx, inv: inv, report: r, id: id, ids: deviceIDs(id),
+		seen: map[string][]string{}}
+	found.database()
+	found.infs()
+	slices.SortStableFunc(found.list, func(a, b DeviceMatch) int {
+		return cmp.Compare(found.place(a), found.place(b))
+	})
+	slices.SortStableFunc(found.list, byRank)
+	return found.list
+}
+
+// lessSpecific are the fields of the ids that a device of a bus has beside its most specific one, the best first
+// ("Identifiers for PCI Devices", "Standard USB Identifiers", learn.microsoft.com).
+var lessSpecific = map[string][][]string{
+	"pci": {{"VEN", "DEV", "SUBSYS"}, {"VEN", "DEV", "REV"}, {"VEN", "DEV"}},
+	"usb": {{"VID", "PID", "MI"}, {"VID", "PID"}},
+	"hdaudio": {{"FUNC", "VEN", "DEV", "SUBSYS"}, {"FUNC", "VEN", "DEV", "REV"}, {"FUNC", "VEN", "DEV"},
+		{"FUNC", "VEN"}},
+}
+
+// deviceIDs returns a hardware id and the less specific ones that a device with it has, too, the best first. The
+// interface of a USB device has none without its number.
+func deviceIDs(id string) []string {
+	list := []string{id}
+	bus, rest, _ := strings.Cut(id, `\`)
+	fields := map[string]string{}
+	for part := range strings.SplitSeq(rest, "&") {
+		name, _, _ := strings.Cut(part, "_")
+		fields[strings.ToUpper(name)] = part
+	}
+	for _, names := range lessSpecific[fold(bus)] {
+		var parts []string
+		for _, name := range names {
+			if part, ok := fields[name]; ok {
+				parts = append(parts, part)
+			}
+		}
+		if len(parts) < len(names) || fields["MI"] != "" && !slices.Contains(names, "MI") {
+			continue
+		}
+		if less := bus + `\` + strings.Join(parts, "&"); !strings.EqualFold(less, id) {
+			list = append(list, less)
+		}
+	}
+	return list
+}
+
+// place returns where a match's id is among those of the device, 0 for the first and for a more specific one.
+func (s *resolver) place(m DeviceMatch) int {
+	return max(slices.IndexFunc(s.ids, func(id string) bool { return strings.EqualFold(id, m.ID) }), 0)
 }
 
 // A resolver collects what one id stands for.
@@ -84,6 +134,7 @@ type resolver struct {
 	inv    *inventory
 	report *fact.Report
 	id     string
+	ids    []string // id, and what a device with it has beside it
 	list   []DeviceMatch
 	seen   map[string][]string // folders of packages by INF and id, folded; empty for one that is not known
 	cut    bool                // there are more than maxMatches, which was reported
@@ -104,20 +155,24 @@ func (s *resolver) add(m DeviceMatch) {
 	}
 }
 
-// fits reports whether an INF's id is the one that is asked for, or one that begins with it.
+// fits reports whether an INF's id is the one that is asked for, one that begins with it, or a less specific one.
 func (s *resolver) fits(id string) bool {
-	return strings.EqualFold(id, s.id) || hasFoldPrefix(id, s.id+"&")
+	return hasFoldPrefix(id, s.id+"&") || slices.ContainsFunc(s.ids, func(own string) bool {
+		return strings.EqualFold(id, own)
+	})
 }
 
-// database asks the driver store's database: the id's key has a value for each INF that names it.
+// database asks the driver store's database: an id's key has a value for each INF that names it.
 func (s *resolver) database() {
 	for _, root := range deviceIDsKeys {
-		key, err := s.kernel.anyKey(s.ctx, root+s.id)
-		if key != nil {
-			s.addKey(key)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) {
-			s.report.Problem(SourceStore, s.id, "alias", err)
+		for _, id := range s.ids {
+			key, err := s.kernel.anyKey(s.ctx, root+id)
+			if key != nil {
+				s.addKey(id, key)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) {
+				s.report.Problem(SourceStore, s.id, "alias", err)
+			}
 		}
 	}
 }
@@ -144,12 +199,12 @@ func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error)
 
 // addKey adds the INF files of an id's key: the data's first byte says whether it is a hardware id of the INF (1) or a
 // compatible one (2), the second is the feature score.
-func (s *resolver) addKey(key *registry.Key) {
+func (s *resolver) addKey(id string, key *registry.Key) {
 	for _, v := range key.Values {
 		if v.Name == "" {
 			continue
 		}
-		m := DeviceMatch{ID: s.id, Kind: MatchHardware, INF: v.Name, Source: SourceStore}
+		m := DeviceMatch{ID: id, Kind: MatchHardware, INF: v.Name, Source: SourceStore}
 		score := byte(0xff)
 		if len(v.Data) > 1 {
 			score = v.Data[1]
@@ -278,19 +333,26 @@ func (s *resolver) infs() {
 	}
 }
 
-// record returns the driver of a match: the image of its service, or the file of its package.
-func (s *resolver) record(entries []entry, m DeviceMatch) Record {
+// driver returns the entry of a match: the image of its service, or a file of its package; nil without one.
+func (m *DeviceMatch) driver(entries []entry) *entry {
 	for i := range entries {
-		e := &entries[i]
-		named := func(x Service) bool { return m.Service != "" && strings.EqualFold(x.Name, m.Service) }
-		if slices.ContainsFunc(e.Driver.Services, named) {
-			return e.matched(m)
+		named := func(s Service) bool { return m.Service != "" && strings.EqualFold(s.Name, m.Service) }
+		if slices.ContainsFunc(entries[i].Driver.Services, named) {
+			return &entries[i]
 		}
 	}
 	for i := range entries {
-		if e := &entries[i]; m.Package != "" && strings.EqualFold(e.Store, m.Package) {
-			return e.matched(m)
+		if m.Package != "" && strings.EqualFold(entries[i].Store, m.Package) {
+			return &entries[i]
 		}
+	}
+	return nil
+}
+
+// record returns the driver of a match with it.
+func (m DeviceMatch) record(entries []entry) Record {
+	if e := m.driver(entries); e != nil {
+		return e.matched(m)
 	}
 	e := newEntry("inf "+fold(m.INF), m.INF, "")
 	return e.matched(m)

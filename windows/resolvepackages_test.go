@@ -156,3 +156,29 @@ func TestPathWithBlanks(t *testing.T) {
 		}
 	}
 }
+
+// A device has less specific ids beside the one that a caller gives, and INF files name those.
+func TestLessSpecificIDs(t *testing.T) {
+	pack := storeDir + "fielddrv.inf_amd64_1/"
+	m := wholeImage(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
+		"c:/windows/inf/oem5.inf": fieldINF})
+	for id, want := range map[string]fact.VerdictOutcome{
+		`PCI\VEN_1234&DEV_5678`:                        fact.VerdictLoadable,
+		`pci\ven_1234&dev_5678&subsys_00011234&rev_01`: fact.VerdictLoadable,
+		`PCI\VEN_1234&DEV_5678&REV_01`:                 fact.VerdictLoadable, `PCI\CC_0200`: fact.VerdictLoadable,
+		`PCI\VEN_1234&DEV_5679&SUBSYS_00011234&REV_01`: fact.VerdictAbsent, `USB\VID_1234&PID_5678`: fact.VerdictAbsent,
+		`PCI\VEN_1234&SUBSYS_00011234`: fact.VerdictAbsent,
+	} {
+		if got := outcomeOf(t, m, id); got != want {
+			t.Errorf("check %s: %s", id, got)
+		}
+		list, err := image(m).Resolve(context.Background(), id, new(fact.Report))
+		if err != nil || (len(list) == 1) != (want == fact.VerdictLoadable) {
+			t.Errorf("resolve %s: %+v, %v", id, list, err)
+		}
+	}
+	m.Files[storeDir+"none.inf_amd64_1/none.inf"] = &fstest.MapFile{Data: []byte("nonsense")}
+	if got := outcomeOf(t, m, `USB\VID_1234&PID_5678`); got != fact.VerdictUnknown {
+		t.Errorf("an INF that is damaged: %s", got)
+	}
+}
