@@ -95,6 +95,25 @@ func (c *checker) renaming(e *entry, known []string) (folders []string, maybe er
 	return folders, maybe
 }
 
+// lends reports whether the INF is for no device of any system, and adds a service with the entry's file in a section
+// that another INF may take over, by Include and Needs. [DefaultInstall] is for who installs the INF itself.
+func (p *stagedPackage) lends(e *entry) bool {
+	if len(p.inf.Models) > 0 {
+		return false
+	}
+	for _, sec := range p.inf.file.sections[""] {
+		if strings.HasPrefix(sec.key, "defaultinstall") {
+			continue
+		}
+		if slices.ContainsFunc(p.inf.file.servicesIn(sec.key), func(s infService) bool {
+			return strings.EqualFold(s.Binary, baseName(e.Path))
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
 // starts reports whether the package has a service with the entry's file.
 func (p *stagedPackage) starts(e *entry) bool {
 	return slices.ContainsFunc(p.inf.Services, func(s infService) bool {
@@ -218,8 +237,11 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 	case err != nil:
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
 			Text: "the INF of package " + p.folder + " could not be read: " + err.Error()})
-	case len(p.models()) == 0 && !p.inf.Cut, p.published == "" && p.unsure == "":
+	case p.published == "" && p.unsure == "", len(p.models()) == 0 && !p.inf.Cut && !p.lends(e):
 		return fact.Answer{}
+	case len(p.models()) == 0 && !p.inf.Cut:
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: "the INF is for no device by " +
+			"itself, and adds a service with the file for those that include it: whether one does is not known"})
 	case p.published == "":
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: p.unsure})
 	}

@@ -32,6 +32,7 @@ const (
 	ReasonNoService  = "no_service"       // no service names it
 	ReasonOnDisk     = "on_disk"          // its file is there
 	ReasonNoFile     = "no_file"          // there is no such file
+	ReasonPending    = "pending_rename"   // another file may take its place at the next boot
 	ReasonUnread     = "unread_file"      // its file could not be read
 	ReasonSource     = "unread"           // a source that may know the name was not read whole
 	ReasonSignature  = "signature"        // what its signature is worth

@@ -81,7 +81,7 @@ func TestEnforcedSignature(t *testing.T) {
 		if !tt.unread {
 			e.Driver.PE = &pe.File{}
 		}
-		a := c.file(e)
+		a := c.fileNow(e)
 		reasons := fileReasons(e, a)
 		code := ""
 		if len(reasons) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
+	"github.com/kernelext/kernelext/windows/registry"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
@@ -26,10 +27,26 @@ func TestBuiltInList(t *testing.T) {
 		{"no", "0", "", ""}, {"", "", "0", ""}, {"", "", "", ""}, {"audit", "0", "0", ""},
 		{"no", "0", "0", fact.No}, {"no", "", "0", fact.No}, {"", "0", "0", fact.No},
 	} {
-		c := &checker{policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyHVCI, Value: tt.hvci},
+		c := &checker{ctx: context.Background(), policy: &fact.Policy{Facts: []fact.PolicyFact{
+			{Name: PolicyHVCI, Value: tt.hvci},
 			{Name: PolicyHVCIConfig, Value: tt.wanted}, {Name: PolicyBlockList, Value: tt.list}}}}
+		c.kernel = Open(policyMachine{}, fact.Options{})
 		if got := c.builtInList(); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
+		}
+		// Smart App Control and S mode put the list into force whatever its switch is.
+		for _, v := range []registry.Value{registry.DwordValue("VerifiedAndReputablePolicyState", 1),
+			registry.DwordValue("SkuPolicyRequired", 1), registry.StringValue("SkuPolicyRequired", 1, "1"),
+			registry.DwordValue("VerifiedAndReputablePolicyState", 2)} {
+			want := tt.want
+			if off := len(v.Data) == 4 && v.Data[0] == 2; want == fact.No && !off {
+				want = ""
+			}
+			c.kernel = Open(policyMachine{keys: map[string]registry.Key{ciPolicyKey: {Path: ciPolicyKey,
+				Values: []registry.Value{v}}}}, fact.Options{})
+			if got := c.builtInList(); got != want {
+				t.Errorf("%+v, %s: %q", tt, v.Name, got)
+			}
 		}
 	}
 }
@@ -115,7 +132,8 @@ func TestPolicyEnforced(t *testing.T) {
 			p.Loading, p.Facts[0] = "", unknownFact(PolicyCodeIntegrity, SourcePolicy, fact.ErrUnrecorded)
 		}
 		l := systemList{BlockList: &BlockList{Name: "L"}, file: "F", builtIn: tt.builtIn, doubt: tt.doubt}
-		a := (&checker{policy: p}).listed(&l, &BlockMatch{Rule: "R", Strength: StrengthStrong})
+		c := &checker{ctx: context.Background(), kernel: Open(policyMachine{}, fact.Options{}), policy: p}
+		a := c.listed(&l, &BlockMatch{Rule: "R", Strength: StrengthStrong})
 		if a.Blocked() != tt.want || a.Because().Code != ReasonBlockList || a.Because().Text == "" {
 			t.Errorf("%s: %q because %+v", name, a.Blocked(), a.Because())
 		}

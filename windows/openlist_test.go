@@ -128,7 +128,8 @@ func TestUnreadPolicy(t *testing.T) {
 		"one":                         {unreadList{"F", false, errors.New("why")}, true},
 		"Windows' list, switched off": {unreadList{"F", true, errors.New("why")}, false},
 	} {
-		c := &checker{policy: off, unreadLists: []unreadList{tt.list}}
+		c := &checker{kernel: Open(policyMachine{}, fact.Options{}), policy: off,
+			unreadLists: []unreadList{tt.list}}
 		a := c.blockList(e)
 		if a.Applies() != tt.applies || tt.applies &&
 			(a.Blocked() != "" || a.Because().File != "F" || !strings.Contains(a.Because().Text, "why")) {
@@ -212,7 +213,8 @@ func TestSwitchOfBuiltInList(t *testing.T) {
 		"not set":        {"no", "0", "", fact.VerdictUnknown, fact.VerdictUnknown},
 		"the hypervisor": {"yes", "1", "0", fact.VerdictBlocked, fact.VerdictBlocked},
 	} {
-		c := &checker{registry: true, folders: true, inventory: &inventory{}, lists: lists,
+		c := &checker{kernel: Open(policyMachine{}, fact.Options{}), registry: true, folders: true,
+			inventory: &inventory{}, lists: lists,
 			policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyCodeIntegrity, Value: "enabled"},
 				{Name: PolicyDebugger, Value: "no"}, {Name: PolicyHVCI, Value: tt.hvci},
 				{Name: PolicyHVCIConfig, Value: tt.wanted}, {Name: PolicyBlockList, Value: tt.list}}}}

@@ -242,11 +242,14 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 	for _, s := range settings {
 		f := fact.PolicyFact{Name: s.name, Source: SourceCIRegistry, File: `HKLM\` + s.key + `\` + s.value}
 		key, err := k.registry(ctx, s.key)
-		n, found := uint32(0), false
+		n, found, odd := uint32(0), false, false
 		if err == nil {
 			n, found = key.Dword(s.value)
+			_, odd = key.Value(s.value)
 		}
 		switch {
+		case err == nil && odd && !found:
+			f.Code, f.Effect = fact.CodeMalformed, "not a number: what Windows makes of it is not known"
 		case err == nil && found && n != 0:
 			f.Value, f.Effect = "1", s.on
 		case err == nil && found:

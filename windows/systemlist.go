@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -66,6 +67,7 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 		kept.report.Source(SourceCIFiles, "", fact.Count{}, err)
 		return kept
 	}
+	build := k.build(ctx)
 	files, older := k.policyPaths(paths)
 	if older != nil && !errors.Is(older, errors.ErrUnsupported) {
 		kept.report.Problem(SourceCIFiles, PolicyFolder, "", older)
@@ -81,11 +83,33 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 			kept.report.Problem(SourceCIFiles, f.path, "", err)
 			kept.unread = append(kept.unread, unreadList{f.path, f.builtIn, err})
 		default:
+			if f.active && build > 0 && build < firstMultiple {
+				list.doubt = "; this Windows is older than those that are known to take policies of that folder"
+			}
 			kept.lists = append(kept.lists, list)
 		}
 	}
 	kept.done(older)
 	return kept
+}
+
+// firstMultiple is the build of the first Windows that takes several policies, 10 version 1903 ("Use multiple App
+// Control for Business Policies", learn.microsoft.com).
+const firstMultiple = 18362
+
+// build returns the third number of the release; 0 if it is not known.
+func (k *Kernel) build(ctx context.Context) int {
+	var h fact.Header
+	k.Header(ctx, &h, new(fact.Report))
+	parts := strings.Split(h.Release, ".")
+	if len(parts) < 3 || parts[0] != "10" {
+		return 0
+	}
+	n, err := strconv.Atoi(parts[2])
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // done reports how reading the policies went. older is why one could not be read that this library, or an older tape,
@@ -384,10 +408,30 @@ func (c *checker) builtInList() fact.Tri {
 		return fact.Yes
 	case c.setting(PolicyBlockList) != "0", wanted == "1":
 		return ""
-	case hvci == "no", hvci == "" && wanted == "0":
+	case (hvci == "no" || hvci == "" && wanted == "0") && !c.otherwiseListed():
 		return fact.No
 	}
 	return ""
+}
+
+// ciPolicyKey has the states of Smart App Control and of S mode.
+const ciPolicyKey = `SYSTEM\CurrentControlSet\Control\CI\Policy`
+
+// otherwiseListed reports whether something else than the switch and the hypervisor may put the list that comes with
+// Windows into force: Smart App Control and S mode do ("Microsoft recommended driver block rules",
+// learn.microsoft.com).
+func (c *checker) otherwiseListed() bool {
+	key, err := c.kernel.registry(c.ctx, ciPolicyKey)
+	if err != nil {
+		return !errors.Is(err, errNotThere)
+	}
+	for _, name := range []string{"VerifiedAndReputablePolicyState", "SkuPolicyRequired"} {
+		n, ok := key.Dword(name)
+		if _, there := key.Value(name); there && (!ok || n == 1) {
+			return true
+		}
+	}
+	return false
 }
 
 // memoryIntegrity answers for what code integrity by the hypervisor asks of an image beside its signature: no section

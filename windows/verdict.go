@@ -4,13 +4,16 @@ package windows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
 	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // A checker makes the verdicts of one query. Each step returns a fact.Answer: whether it stops a way, and why.
@@ -87,8 +90,10 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	v.Now, now = prospect(atOnce...)
 	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, way{WayImport, imported}, device,
 		anew)
-	if e.fileAbsent() && arrives.Blocked() == fact.Yes {
-		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
+	for _, p := range []*fact.Prospect{v.Now, v.NextBoot} {
+		if e.fileAbsent() && p.Outcome == fact.VerdictBlocked {
+			p.Outcome = fact.VerdictAbsent
+		}
 	}
 	switch {
 	case c.image:
@@ -106,7 +111,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 func (c *checker) waysNow(e *entry) []way {
 	ofWindows := slices.ContainsFunc(c.lists, func(l systemList) bool { return l.builtIn }) ||
 		slices.ContainsFunc(c.unreadLists, func(l unreadList) bool { return l.builtIn })
-	if c.image || !ofWindows {
+	if c.image || !ofWindows && c.file(e).Because().Code != ReasonPending {
 		return nil
 	}
 	c.now = true
@@ -139,10 +144,55 @@ func loadedWord(e *entry) string {
 	return "loaded"
 }
 
-// file answers for every way by what is known of the file itself. It stops all of them if there is no file, or if code
-// integrity enforces and no signature fits. The answer is unknown if the kernel may refuse the file by something that
-// is not read here.
+// file answers for every way by what is known of the file itself, which another one may replace at the next boot.
 func (c *checker) file(e *entry) fact.Answer {
+	a := c.fileNow(e)
+	if c.now || a.Blocked() != fact.Yes {
+		return a
+	}
+	if pending := c.replacedAtBoot(e); pending.Applies() {
+		return pending
+	}
+	return a
+}
+
+// sessionManagerKey has what the session manager does at boot, before services start.
+const sessionManagerKey = `SYSTEM\CurrentControlSet\Control\Session Manager`
+
+// replacedAtBoot answers for a file whose place another one may take at the next boot: what MoveFileEx puts off until
+// then. It does not apply if none does.
+func (c *checker) replacedAtBoot(e *entry) fact.Answer {
+	because := func(text string) fact.Answer {
+		return fact.UnsureOf(fact.Reason{Code: ReasonPending, File: `HKLM\` + sessionManagerKey, Text: text})
+	}
+	key, err := c.kernel.registry(c.ctx, sessionManagerKey)
+	switch {
+	case errors.Is(err, errNotThere), fact.Lacks(err):
+		return fact.Answer{}
+	case err != nil:
+		return because("whether another file takes its place at the next boot is not known: " + err.Error())
+	}
+	path := c.inventory.Paths.fullKey(e.Path)
+	for _, name := range []string{"PendingFileRenameOperations", "PendingFileRenameOperations2"} {
+		v, ok := key.Value(name)
+		if ok && v.Type != registry.TypeMulti {
+			return because(name + " is no list")
+		}
+		list := strings.Split(utf16text.Decode(v.Data), "\x00")
+		for i := 1; i < len(list); i += 2 { // after each file its new place, which is empty for one that is deleted
+			dos, err := c.inventory.Paths.dos(strings.TrimLeft(list[i], "!*0123456789"))
+			if err == nil && c.inventory.Paths.fullKey(dos) == path {
+				return because("another file takes its place at the next boot: " + list[i-1])
+			}
+		}
+	}
+	return fact.Answer{}
+}
+
+// fileNow answers for every way by what is known of the file itself. It stops all of them if there is no file, or if
+// code integrity enforces and no signature fits. The answer is unknown if the kernel may refuse the file by something that
+// is not read here.
+func (c *checker) fileNow(e *entry) fact.Answer {
 	if e.fileAbsent() {
 		return fact.Stops(fact.Reason{Code: ReasonNoFile, Text: "there is no file " + e.Path})
 	}

@@ -152,17 +152,23 @@ func hiveName(b []byte, ascii bool) string {
 func (h *Hive) rootKey() (*HiveKey, error) { return h.keyAt(h.root) }
 
 // Key returns the key at a path below the root, its parts separated by backslashes; names fold
-// case. It returns nil, nil if there is no such key.
+// case. It returns nil, nil if there is no such key. A key that is a link to another one is not followed: it is an
+// error.
 func (h *Hive) Key(path string) (*HiveKey, error) {
 	k, err := h.rootKey()
 	for part := range strings.SplitSeq(path, `\`) {
 		if err != nil || k == nil {
 			return nil, err
 		}
-		k, err = k.Subkey(part)
+		if k, err = k.Subkey(part); k != nil && k.isLink() {
+			return nil, hiveError("nk", "%s of %s is a link to another key", part, path)
+		}
 	}
 	return k, err
 }
+
+// isLink reports whether the key is a link to another one.
+func (k *HiveKey) isLink() bool { return binary.LittleEndian.Uint16(k.b[2:])&0x10 != 0 }
 
 // Subkey returns the subkey of that name; nil if it does not exist. The error says that it may be one of those that
 // could not be read.

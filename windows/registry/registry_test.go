@@ -4,6 +4,7 @@ package registry
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -188,4 +189,21 @@ func FuzzParseReg(f *testing.F) {
 			t.Fatalf("written and read again: %d keys, %v; want %d", len(again), err, len(keys))
 		}
 	})
+}
+
+// A key that is a link to another one is not followed, and not taken for one that is empty.
+func TestLinkedKey(t *testing.T) {
+	raw := hivetest.System()
+	at := bytes.Index(raw, []byte("Config"))
+	for at -= 76; raw[at] != 'n'; at-- {
+	}
+	binary.LittleEndian.PutUint16(raw[at+2:], 0x30)
+	h, err := OpenHive(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := h.Key(`ControlSet001\Control\CI\Config`)
+	if k != nil || err == nil || !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("%v, %v", k, err)
+	}
 }
