@@ -254,6 +254,10 @@ func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
 			Text: "not all devices that package " + p.published + " is for were read"})
 	}
+	if !slices.ContainsFunc(ids, func(id string) bool { return !hasFoldPrefix(id, `ROOT\`) }) {
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: "package " + p.published +
+			" is for devices that no bus finds: whether an administrator, or Windows, makes one is not known"})
+	}
 	text := "package " + p.published + " is staged for " + ids[0]
 	if n := len(ids) - 1; n > 0 {
 		text += fmt.Sprintf(" and %d more ids", n)

@@ -197,7 +197,7 @@ func (k *Kernel) anyFile(inv *inventory, query string, others []entry) (entry, e
 // ownImage returns an entry for a file of an image's System32 itself that has the name, with or without .sys. A running
 // machine has those that it uses in its list.
 func (k *Kernel) ownImage(inv *inventory, query string, others []entry) (entry, error) {
-	if !k.options.Image || strings.ContainsAny(query, "\x00:*?\"<>|") || strings.Trim(query, " .") == "" {
+	if !k.options.Image || strings.Contains(query, ":") || strings.Trim(query, " .") == "" {
 		return entry{}, fs.ErrNotExist
 	}
 	dir := inv.Paths.SystemRoot + `\System32\`
@@ -210,6 +210,9 @@ func (k *Kernel) ownImage(inv *inventory, query string, others []entry) (entry, 
 
 // fileAt returns an entry for the file at a DOS path.
 func (k *Kernel) fileAt(inv *inventory, dos string, others []entry) (entry, error) {
+	if strings.ContainsAny(dos, "\x00*?\"<>|") { // no file has such a name
+		return entry{}, fs.ErrNotExist
+	}
 	name, err := inv.Paths.file(dos)
 	if err != nil {
 		return entry{}, err

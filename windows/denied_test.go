@@ -105,7 +105,8 @@ func TestSeveralSignatures(t *testing.T) {
 		if tt.list[0].Signer().CommonName == "c" {
 			e.Driver.Version = versionOf("x.sys", "")
 		}
-		chk := &checker{image: true, lists: []systemList{{BlockList: l, file: "F"}}, policy: &fact.Policy{}}
+		chk := &checker{image: true, kernel: noKeys(), lists: []systemList{{BlockList: l, file: "F"}},
+			policy: &fact.Policy{}}
 		answer := chk.blockList(e)
 		var rules []string
 		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {

@@ -80,7 +80,7 @@ func TestPolicyMayDeny(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		l := systemList{BlockList: compiledList(read, &r), file: "L"}
-		c := &checker{image: true, policy: &fact.Policy{}}
+		c := &checker{image: true, kernel: noKeys(), policy: &fact.Policy{}}
 		hits := l.Match(BlockEvidence{Version: versionOf("x.sys", "1.0.0.0"), Path: `C:\x.sys`})
 		if len(hits) != 1 || len(r.Problems) > 0 {
 			t.Fatalf("%s: %+v, %v", name, hits, r.Problems)
@@ -132,7 +132,7 @@ func TestPolicyEnforced(t *testing.T) {
 			p.Loading, p.Facts[0] = "", unknownFact(PolicyCodeIntegrity, SourcePolicy, fact.ErrUnrecorded)
 		}
 		l := systemList{BlockList: &BlockList{Name: "L"}, file: "F", builtIn: tt.builtIn, doubt: tt.doubt}
-		c := &checker{ctx: context.Background(), kernel: Open(policyMachine{}, fact.Options{}), policy: p}
+		c := &checker{ctx: context.Background(), kernel: noKeys(), policy: p}
 		a := c.listed(&l, &BlockMatch{Rule: "R", Strength: StrengthStrong})
 		if a.Blocked() != tt.want || a.Because().Code != ReasonBlockList || a.Because().Text == "" {
 			t.Errorf("%s: %q because %+v", name, a.Blocked(), a.Because())

@@ -25,11 +25,15 @@ func TestOwnImages(t *testing.T) {
 		system32 + "drivers/crashdmp.sys": string(sample("c")), system32 + "drivers/sub/tm.sys": string(sample("t")),
 		system32 + "drivers/filter.sys": string(sample("f")), system32 + "drivers/x.sys": string(sample("x")),
 		system32 + "win32k.sys": string(sample("w")), system32 + "hal.dll": string(sample("h")),
-	}, filters(registry.StringValue("DumpFilters", registry.TypeMulti, "dumpfve.sys\x00Filter.sys\x00")))
+		"c:/evil/k.sys": string(sample("k")),
+	}, filters(registry.StringValue("DumpFilters", registry.TypeMulti, "dumpfve.sys\x00Filter.sys\x00")),
+		hivetest.Key{Path: `Control\Session Manager\SubSystems`,
+			Values: values(registry.StringValue("Kmode", registry.TypeExpand, `\??\C:\Evil\k.sys`))})
 	for query, want := range map[string]fact.VerdictOutcome{
 		"crashdmp.sys": fact.VerdictUnknown, "tm.sys": fact.VerdictBlocked, "filter": fact.VerdictUnknown,
 		"x.sys": fact.VerdictBlocked, "win32k": fact.VerdictUnknown, "HAL.dll": fact.VerdictUnknown,
-		`C:\Windows\System32\win32k.sys`: fact.VerdictUnknown, "nobody": fact.VerdictAbsent, "..": fact.VerdictAbsent,
+		`C:\Windows\System32\win32k.sys`: fact.VerdictUnknown, `C:\evil\k.sys`: fact.VerdictUnknown,
+		"nobody": fact.VerdictAbsent, "..": fact.VerdictAbsent,
 	} {
 		if got := outcomeOf(t, m, query); got != want {
 			t.Errorf("%s: %s", query, got)
@@ -127,6 +131,38 @@ func TestPolicyOfOlderWindows(t *testing.T) {
 			"ket.sys", 0), system32 + "ntoskrnl.exe": string(kernel.Build())})
 		if got := outcomeOf(t, m, "disk"); got != want {
 			t.Errorf("%v: %s", version, got)
+		}
+	}
+}
+
+// What an image's policy denies is not known to be stopped if its last boot was without checks, or with a debugger.
+func TestOptionsOfBoot(t *testing.T) {
+	for options, want := range map[string]fact.VerdictOutcome{"": fact.VerdictBlocked,
+		" NOEXECUTE=OPTIN TESTSIGNING": fact.VerdictBlocked, " NOEXECUTE=OPTIN  DEBUG": fact.VerdictUnknown,
+		" DISABLE_INTEGRITY_CHECKS": fact.VerdictUnknown,
+	} {
+		m := wholeImage(map[string]string{system32 + "drivers/x.sys": string(sample("x")),
+			system32 + "codeintegrity/sipolicy.p7b": denying("ket.sys", 0)},
+			hivetest.Key{Path: `Services\x`, Values: values(registry.DwordValue("Type", 1),
+				registry.DwordValue("Start", 3))},
+			hivetest.Key{Path: `Control`,
+				Values: values(registry.StringValue("SystemStartOptions", registry.TypeString, options))})
+		if got := outcomeOf(t, m, "x"); got != want {
+			t.Errorf("%q: %s", options, got)
+		}
+	}
+}
+
+// A device that no bus finds does not arrive by itself.
+func TestRootDevices(t *testing.T) {
+	for id, want := range map[string]fact.VerdictOutcome{`ROOT\FIELD`: fact.VerdictUnknown,
+		`ROOT\FIELD,USB\VID_1234&PID_5678`: fact.VerdictLoadable} {
+		inf := strings.Replace(fieldINF, `PCI\VEN_1234&DEV_5678,PCI\CC_0200`, id, 1)
+		pack := storeDir + "fielddrv.inf_amd64_1/"
+		m := wholeImage(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": inf,
+			"c:/windows/inf/oem5.inf": inf})
+		if got := outcomeOf(t, m, "fielddrv.sys"); got != want {
+			t.Errorf("%s: %s", id, got)
 		}
 	}
 }

@@ -104,7 +104,8 @@ func TestOpenPolicy(t *testing.T) {
 		if tt.problem != "" {
 			e.Problems = []fact.Problem{{Source: SourceFile, Field: tt.problem}}
 		}
-		c := &checker{image: true, lists: []systemList{{BlockList: l, file: "F"}}, policy: &fact.Policy{}}
+		c := &checker{image: true, kernel: noKeys(), lists: []systemList{{BlockList: l, file: "F"}},
+			policy: &fact.Policy{}}
 		a := c.blockList(e)
 		got := map[fact.Tri]string{fact.Yes: "yes", fact.No: passes, "": "open"}[a.Blocked()]
 		if !a.Applies() {
@@ -128,7 +129,7 @@ func TestUnreadPolicy(t *testing.T) {
 		"one":                         {unreadList{"F", false, errors.New("why")}, true},
 		"Windows' list, switched off": {unreadList{"F", true, errors.New("why")}, false},
 	} {
-		c := &checker{kernel: Open(policyMachine{}, fact.Options{}), policy: off,
+		c := &checker{kernel: noKeys(), policy: off,
 			unreadLists: []unreadList{tt.list}}
 		a := c.blockList(e)
 		if a.Applies() != tt.applies || tt.applies &&
@@ -213,7 +214,7 @@ func TestSwitchOfBuiltInList(t *testing.T) {
 		"not set":        {"no", "0", "", fact.VerdictUnknown, fact.VerdictUnknown},
 		"the hypervisor": {"yes", "1", "0", fact.VerdictBlocked, fact.VerdictBlocked},
 	} {
-		c := &checker{kernel: Open(policyMachine{}, fact.Options{}), registry: true, folders: true,
+		c := &checker{kernel: noKeys(), registry: true, folders: true,
 			inventory: &inventory{}, lists: lists,
 			policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyCodeIntegrity, Value: "enabled"},
 				{Name: PolicyDebugger, Value: "no"}, {Name: PolicyHVCI, Value: tt.hvci},

@@ -254,6 +254,9 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 			f.Value, f.Effect = "1", s.on
 		case err == nil && found:
 			f.Value, f.Effect = "0", s.off
+		case (err == nil || errors.Is(err, errNotThere)) && s.name == PolicySecureConfig:
+			f.Code, f.Effect = fact.CodeAbsent, "the registry does not say whether the firmware checked"
+			f.Unknown = k.options.Image
 		case err == nil || errors.Is(err, errNotThere):
 			f.Code, f.Effect = fact.CodeAbsent, "not set: this Windows' default holds"
 		case errors.Is(err, fs.ErrNotExist): // the hive, which may have the key

@@ -113,7 +113,7 @@ func TestTestGroupAnswer(t *testing.T) {
 		"a path":               {BlockMatch{Strength: StrengthWeak, Evidence: path}, "", ""},
 		"every system":         {BlockMatch{Strength: StrengthStrong}, "", fact.Yes},
 	} {
-		c := &checker{image: true,
+		c := &checker{image: true, kernel: noKeys(),
 			policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyTestSign, Value: tt.testSigning}}}}
 		a := c.listed(list, &tt.match)
 		if a.Blocked() != tt.want || a.Because().Text == "" {

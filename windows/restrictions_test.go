@@ -31,6 +31,9 @@ func (m policyMachine) Call(_ context.Context, op string, args ...string) ([]byt
 	return registry.AppendText(nil, []registry.Key{key}), nil
 }
 
+// noKeys is a machine whose registry has no key.
+func noKeys() *Kernel { return Open(policyMachine{}, fact.Options{}) }
+
 // A policy keeps a staged package out only if it denies every device that the package is for.
 func TestRestrictions(t *testing.T) {
 	const class = "4d36e972-e325-11ce-bfc1-08002be10318"

@@ -375,14 +375,31 @@ func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact
 
 // enforces reports whether code integrity is known to be on and in nobody's way: with it off no policy counts, and a
 // kernel debugger may make the kernel load what it refuses; one may be there unless Windows says otherwise. An image is
-// judged as if it boots so. Test signing changes nothing: policies count beside it.
+// judged as if it boots so, unless its last boot did not. Test signing changes nothing: policies count beside it.
 func (c *checker) enforces() bool {
 	if c.image {
-		return true
+		return c.bootedChecked()
 	}
 	options := strings.Fields(c.setting(PolicyCodeIntegrity))
 	debug := slices.Contains(options, "debug_mode") || debuggerMayBe(c.policy)
 	return slices.Contains(options, "enabled") && (!debug || c.setting(PolicyHVCI) == "yes")
+}
+
+// bootOptionsKey has the options of an image's last boot (SystemStartOptions).
+const bootOptionsKey = `SYSTEM\CurrentControlSet\Control`
+
+// bootedChecked reports whether an image's last boot is not known to have been one with a debugger, or without checks
+// of integrity: the options of a boot are in its configuration, which is most often on another volume.
+func (c *checker) bootedChecked() bool {
+	key, err := c.kernel.registry(c.ctx, bootOptionsKey)
+	if err != nil {
+		return errors.Is(err, errNotThere) || hiveIsMissing(err)
+	}
+	options, _ := key.Text("SystemStartOptions")
+	return !slices.ContainsFunc(strings.Fields(strings.ToUpper(options)), func(o string) bool {
+		o = strings.TrimPrefix(o, "/")
+		return o == "DEBUG" || strings.HasPrefix(o, "DEBUG=") || o == "DISABLE_INTEGRITY_CHECKS"
+	})
 }
 
 // testGroup answers for a rule that counts on test systems, or with test signing on.

@@ -190,8 +190,8 @@ func (c *checker) replacedAtBoot(e *entry) fact.Answer {
 }
 
 // fileNow answers for every way by what is known of the file itself. It stops all of them if there is no file, or if
-// code integrity enforces and no signature fits. The answer is unknown if the kernel may refuse the file by something that
-// is not read here.
+// code integrity enforces and no signature fits. The answer is unknown if the kernel may refuse the file by something
+// that is not read here.
 func (c *checker) fileNow(e *entry) fact.Answer {
 	if e.fileAbsent() {
 		return fact.Stops(fact.Reason{Code: ReasonNoFile, Text: "there is no file " + e.Path})

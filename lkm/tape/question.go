@@ -60,7 +60,7 @@ var learned = []lateQuestion{
 	{2, lkm.Windows, opCall, `registry SOFTWARE\Policies\Microsoft\Windows\DeviceInstall\Restrictions**`},
 	{2, lkm.Windows, opCall, `registry *\DriverDatabase\DeviceIds\**`},
 	{2, lkm.Windows, opCall, `registry SYSTEM\CurrentControlSet\Control\CrashControl`},
-	{2, lkm.Windows, opCall, `registry SYSTEM\CurrentControlSet\Control\Session Manager`},
+	{2, lkm.Windows, opCall, `registry SYSTEM\CurrentControlSet\Control\Session Manager**`},
 	{2, lkm.Windows, opCall, `registry SYSTEM\CurrentControlSet\Control\CI\Policy`},
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/DriverStore/FileRepository/*/**"},
