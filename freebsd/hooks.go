@@ -65,6 +65,14 @@ func (c *config) hookFiles() []hook {
 			}
 		}
 	}
+	hooks = append(hooks, c.firewallHooks()...)
+	if s, ok := c.of("jail").Lookup("jail_enable"); ok && (s.Code != "" || rcconf.Yes(s.Value)) {
+		const text = "jail(8) may load it when it starts the jail"
+		hooks = append(hooks, hook{"etc/jail.conf", "", text})
+		for _, name := range c.names("etc/jail.conf.d", SourceServices) {
+			hooks = append(hooks, hook{"etc/jail.conf.d/" + name, "", text})
+		}
+	}
 	tabs := []string{"etc/crontab", "var/cron/tabs/root"}
 	for _, dir := range cronDirs {
 		for _, name := range c.names(dir, SourceServices) {
@@ -73,6 +81,35 @@ func (c *config) hookFiles() []hook {
 	}
 	for _, file := range tabs {
 		hooks = append(hooks, hook{file, "@reboot", "cron(8) may load it before the securelevel is raised"})
+	}
+	return hooks
+}
+
+// firewallHooks returns the scripts that rc.d/ipfw runs: firewall_script, and firewall_coscripts. One outside of the
+// directories of configuration is not read: it may load any kld.
+func (c *config) firewallHooks() []hook {
+	rc := c.of("ipfw")
+	if s, ok := rc.Lookup("firewall_enable"); !ok || s.Code == "" && !rcconf.Yes(s.Value) {
+		return nil
+	}
+	var hooks []hook
+	for _, name := range []string{"firewall_script", "firewall_coscripts"} {
+		words, s := rc.List(name)
+		if s.Code != "" {
+			c.hooks = append(c.hooks, request{WayService, "", fact.UnsureOf(s.Unknown(ReasonService))})
+		}
+		words, err := limit.Most(words, maxConfFiles, name)
+		if err != nil {
+			c.lose(SourceServices, err)
+		}
+		for _, w := range words {
+			if file := slashPath(w); isConf(file) {
+				hooks = append(hooks, hook{file, "", "rc.d/ipfw runs it"})
+			} else if c.exists(file) {
+				c.hooks = append(c.hooks, request{WayService, "", fact.UnsureOf(s.Reason(ReasonService,
+					"rc.d/ipfw runs "+escape.Text(w)+", which is not read: it may load any kld"))})
+			}
+		}
 	}
 	return hooks
 }

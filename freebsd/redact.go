@@ -124,7 +124,8 @@ func readsSetting(name string) bool {
 		"loader_conf_files", "loader_conf_dirs", "product_vars",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
 		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files", "local_startup", "cloned_interfaces",
-		"network_interfaces", "gif_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
+		"network_interfaces", "gif_interfaces", "saver", "firewall_script",
+		"firewall_coscripts", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
 		return true
 	}
 	return strings.HasSuffix(name, "_enable")

@@ -17,7 +17,8 @@ func isScript(key string) bool {
 
 // isHook reports whether the key is the path of another file whose commands the boot may run.
 func isHook(key string) bool {
-	return key == rcScript || key == "etc/crontab" || key == "etc/devd.conf" ||
+	return key == rcScript || key == "etc/crontab" || key == "etc/rc.firewall" || key == "etc/jail.conf" ||
+		strings.HasPrefix(key, "etc/jail.conf.d/") || key == "etc/devd.conf" ||
 		strings.HasPrefix(key, "etc/start_if.") ||
 		strings.HasPrefix(key, "etc/devd/") || strings.HasPrefix(key, "usr/local/etc/devd/") ||
 		strings.HasPrefix(key, "etc/cron.d/") || strings.HasPrefix(key, "usr/local/etc/cron.d/") ||
