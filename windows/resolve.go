@@ -86,13 +86,19 @@ func (k *Kernel) matches(ctx context.Context, id string, inv *inventory, r *fact
 	return found.list
 }
 
-// lessSpecific are the fields of the ids that a device of a bus has beside its most specific one, the best first
+// lessSpecific returns the fields of the ids that a device of a bus has beside its most specific one, the best first
 // ("Identifiers for PCI Devices", "Standard USB Identifiers", learn.microsoft.com).
-var lessSpecific = map[string][][]string{
-	"pci": {{"VEN", "DEV", "SUBSYS"}, {"VEN", "DEV", "REV"}, {"VEN", "DEV"}},
-	"usb": {{"VID", "PID", "MI"}, {"VID", "PID"}},
-	"hdaudio": {{"FUNC", "VEN", "DEV", "SUBSYS"}, {"FUNC", "VEN", "DEV", "REV"}, {"FUNC", "VEN", "DEV"},
-		{"FUNC", "VEN"}},
+func lessSpecific(bus string) [][]string {
+	switch fold(bus) {
+	case "pci":
+		return [][]string{{"VEN", "DEV", "SUBSYS"}, {"VEN", "DEV", "REV"}, {"VEN", "DEV"}}
+	case "usb":
+		return [][]string{{"VID", "PID", "MI"}, {"VID", "PID"}}
+	case "hdaudio":
+		return [][]string{{"FUNC", "VEN", "DEV", "SUBSYS"}, {"FUNC", "VEN", "DEV", "REV"}, {"FUNC", "VEN", "DEV"},
+			{"FUNC", "VEN"}}
+	}
+	return nil
 }
 
 // deviceIDs returns a hardware id and the less specific ones that a device with it has, too, the best first. The
@@ -105,7 +111,7 @@ func deviceIDs(id string) []string {
 		name, _, _ := strings.Cut(part, "_")
 		fields[strings.ToUpper(name)] = part
 	}
-	for _, names := range lessSpecific[fold(bus)] {
+	for _, names := range lessSpecific(bus) {
 		var parts []string
 		for _, name := range names {
 			if part, ok := fields[name]; ok {

@@ -97,11 +97,16 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 // Control for Business Policies", learn.microsoft.com).
 const firstMultiple = 18362
 
-// build returns the third number of the release; 0 if it is not known.
+// build returns the third number of the release of a Windows 10 or later; 0 if it is not known.
 func (k *Kernel) build(ctx context.Context) int {
 	var h fact.Header
-	k.Header(ctx, &h, new(fact.Report))
-	parts := strings.Split(h.Release, ".")
+	if k.options.Image {
+		k.imageHeader(&h)
+	} else if text, err := k.machine.Call(ctx, OpUname); err == nil {
+		_, rest, _ := strings.Cut("\n"+string(text), "\nrelease ")
+		h.Release, _, _ = strings.Cut(rest, "\n")
+	}
+	parts := strings.Split(strings.TrimSpace(h.Release), ".")
 	if len(parts) < 3 || parts[0] != "10" {
 		return 0
 	}
