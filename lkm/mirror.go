@@ -57,10 +57,11 @@ func (m *Mirror) Err() error { return m.err }
 // within a stream is applied, and still returns ErrGap if events are missing just before it. A new stream may begin at
 // any time, with its first event. An event that is not newer than the last of its stream, as far as that is known, is
 // never applied: a baseline that comes twice or late is an old state. Nor is a baseline of another stream from earlier
-// in the same boot. A digest of an unknown version is not compared.
+// in the same boot. If the boot is another or unknown, such a baseline is applied, and returns ErrGap all the same:
+// lines are in the wrong order, or a clock was set back. A digest of an unknown version is not compared.
 func (m *Mirror) Apply(e Event) error {
 	skipped := m.stream == e.Stream && e.Seq != m.seq+1
-	base := m.digest
+	base, older := m.digest, m.older(e)
 	err := m.late(e)
 	if err == nil {
 		err = m.fits(e, base, skipped)
@@ -88,6 +89,10 @@ func (m *Mirror) Apply(e Event) error {
 		if skipped && e.Snapshot != nil {
 			return fmt.Errorf("lkm: mirror: events before event %d of stream %q are missing: %w",
 				e.Seq, e.Stream, ErrGap)
+		}
+		if older {
+			return fmt.Errorf("lkm: mirror: event %d of stream %q is older than those before it: %w: lines are in the "+
+				"wrong order, or a clock was set back", e.Seq, e.Stream, ErrGap)
 		}
 	}
 	m.confirm(e)
@@ -145,7 +150,7 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	switch {
 	case foreign(e):
 		return errors.New("its snapshot is of another host")
-	case e.Type == EventBaseline && e.Snapshot != nil && m.newer(e):
+	case m.older(e) && m.state.header.BootID != "" && m.state.header.BootID == e.Snapshot.BootID:
 		return errors.New("it is older than the state: an earlier stream comes late")
 	case e.Type == EventBaseline && e.Snapshot != nil:
 		return nil
@@ -166,14 +171,11 @@ func (m *Mirror) fits(e Event, base string, skipped bool) error {
 	return m.err
 }
 
-// newer reports whether the state is known to be newer than the baseline of another stream: of one boot, at a later
-// time. Times of two boots are not compared, because a clock may be wrong until it is set.
-func (m *Mirror) newer(e Event) bool {
-	if m.seq == 0 || e.Stream == m.stream || m.state == nil || m.ahead || e.At.IsZero() {
-		return false
-	}
-	was := &m.state.header
-	return was.BootID != "" && was.BootID == e.Snapshot.BootID && e.At.Before(was.TakenAt)
+// older reports whether an event is the whole baseline of another stream, from before the state by the machine's clock.
+// That is certain within one boot alone, because a clock may be wrong until it is set.
+func (m *Mirror) older(e Event) bool {
+	return e.Type == EventBaseline && e.Snapshot != nil && m.seq > 0 && e.Stream != m.stream && m.state != nil &&
+		!m.ahead && !e.At.IsZero() && e.At.Before(m.state.header.TakenAt)
 }
 
 // foreign reports whether an event has facts of a host with another name.

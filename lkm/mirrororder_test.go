@@ -118,6 +118,17 @@ func TestMirrorOfEarlierStreams(t *testing.T) {
 			t.Errorf("%s: %v", name, m.Err())
 		}
 	}
+	for _, boot := range []string{"y", ""} { // lines in the wrong order, or a clock that was set back
+		var m lkm.Mirror
+		old := baseline("b", boot, 1, 5)
+		if err := errors.Join(m.Apply(a), m.Apply(old)); !errors.Is(err, lkm.ErrGap) || m.Err() != nil ||
+			m.Snapshot().Digest() != old.Digest {
+			t.Errorf("an older baseline of boot %q: %v, %v", boot, err, m.Err())
+		}
+		if err := m.Apply(beat(old, 6)); err != nil {
+			t.Errorf("what follows it: %v", err)
+		}
+	}
 	m := lkm.MirrorOf(a.Snapshot)
 	if err := m.Apply(b); err != nil {
 		t.Errorf("lines that are read again: %v", err)

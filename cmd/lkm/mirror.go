@@ -33,7 +33,8 @@ with --since adds to.
 
 A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
 written until a new baseline ends the gap; nor before the first one, if the host's list was refused or the
-host was started again.
+host was started again. Give rotated files from the oldest to the newest: a baseline from before what came is
+reported, and taken only if the host may have been started again with a clock that was not set.
 
 Exits 1 when there was a gap, a line that is not an event, or a host without a baseline; 2 when a file could
 not be read or written, which costs only itself, and when no line is an event. Interrupted or terminated, it
