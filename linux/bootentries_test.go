@@ -87,6 +87,77 @@ func TestConfigElsewhere(t *testing.T) {
 	}
 }
 
+// TestWhatABootAdds: images that are laid over the root, and modules that a service builds, are read by nobody: what
+// they may change is not known.
+func TestWhatABootAdds(t *testing.T) {
+	const blocks, dkms = "install lone /bin/false\n", "usr/lib/systemd/system/dkms.service"
+	const source, conf = "var/lib/dkms/zfs/2.2/source/dkms.conf", "BUILT_MODULE_NAME[0]=\"zfs\"\nAUTOINSTALL=\"yes\"\n"
+	for _, tt := range []struct {
+		name, query string
+		files       map[string]string
+		want        fact.VerdictOutcome
+	}{
+		{"an image over /usr", "zfs", map[string]string{"etc/extensions/zfs.raw": "x"}, fact.VerdictUnknown},
+		{"an image, and a line that blocks", "lone", map[string]string{"etc/modprobe.d/a.conf": blocks,
+			"var/lib/extensions/zfs-1.raw": "x"}, fact.VerdictUnknown},
+		{"a folder with modules", "zfs", map[string]string{"var/lib/extensions/zfs/usr/lib/modules/6/zfs.ko": "x"},
+			fact.VerdictUnknown},
+		{"a folder without", "zfs", map[string]string{"var/lib/extensions/tool/usr/bin/tool": "x"}, fact.VerdictAbsent},
+		{"a folder over /etc", "lone", map[string]string{"etc/modprobe.d/a.conf": blocks,
+			"var/lib/confexts/x/etc/modprobe.d/a.conf": ""}, fact.VerdictUnknown},
+		{"a folder over /etc without configuration", "lone", map[string]string{"etc/modprobe.d/a.conf": blocks,
+			"var/lib/confexts/x/etc/motd": ""}, fact.VerdictBlocked},
+		{"refused by the kernel in any case", "lone", map[string]string{"etc/extensions/zfs.raw": "x",
+			options: "version 6\noptions module_blacklist=lone\n"}, fact.VerdictBlocked},
+		{"akmods", "nvidia", map[string]string{"usr/src/akmods/nvidia-kmod-560.src.rpm": "x"}, fact.VerdictUnknown},
+		{"akmods, built", "other", map[string]string{"usr/src/akmods/nvidia-kmod-560.src.rpm": "x",
+			"lib/modules/6/extra/nvidia/nvidia.ko": "x"}, fact.VerdictAbsent},
+		{"DKMS", "zfs", map[string]string{source: conf, dkms: "", "lib/modules/6/build/Makefile": ""},
+			fact.VerdictUnknown},
+		{"DKMS, another module", "spl", map[string]string{source: conf, dkms: "", "lib/modules/6/build/Makefile": ""},
+			fact.VerdictAbsent},
+		{"DKMS, a computed name", "spl", map[string]string{source: "BUILT_MODULE_NAME=$x\nAUTOINSTALL=yes\n", dkms: "",
+			"lib/modules/6/build/Makefile": ""}, fact.VerdictUnknown},
+		{"DKMS without headers", "zfs", map[string]string{source: conf, dkms: ""}, fact.VerdictAbsent},
+		{"DKMS that does not run at boot", "zfs", map[string]string{source: conf, "lib/modules/6/build/Makefile": ""},
+			fact.VerdictAbsent},
+		{"IMA's policy on disk", "lone", map[string]string{"etc/ima/ima-policy": "dont_appraise fsmagic=1\n" +
+			"appraise func=MODULE_CHECK appraise_type=imasig|modsig\n",
+			"boot/config-6": "CONFIG_MODULES=y\nCONFIG_IMA_APPRAISE=y\n"}, fact.VerdictUnknown},
+		{"IMA's policy that only measures", "lone", map[string]string{"etc/ima/ima-policy": "measure func=MODULE_CHECK\n",
+			"boot/config-6": "CONFIG_MODULES=y\nCONFIG_IMA_APPRAISE=y\n"}, fact.VerdictLoadable},
+	} {
+		if v := checkOf(t, imageOf(tt.files), tt.query); v.NextBoot.Outcome != tt.want {
+			t.Errorf("%s: %s, want %s: %+v", tt.name, outcomes(v), tt.want, v.Reasons)
+		}
+	}
+}
+
+// TestUnsupportedBySUSE: SUSE's modprobe refuses modules that are not marked as supported, on its own kernels.
+func TestUnsupportedBySUSE(t *testing.T) {
+	const file = "usr/lib/modprobe.d/10-unsupported-modules.conf"
+	module := func(entries ...string) string {
+		return string(moduleFor(0, false, append(linuxtest.EntriesOf("6", "lone"), entries...)...))
+	}
+	for _, tt := range []struct {
+		name, config, line, file string
+		want                     fact.VerdictOutcome
+	}{
+		{"not marked", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 0\n", module(),
+			fact.VerdictUnknown},
+		{"marked", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 0\n", module("supported=external"),
+			fact.VerdictLoadable},
+		{"allowed", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 1\n", module(), fact.VerdictLoadable},
+		{"openSUSE", "", "allow_unsupported_modules 0\n", module(), fact.VerdictLoadable},
+	} {
+		v := checkOf(t, imageOf(map[string]string{file: tt.line, "lib/modules/6/kernel/lone.ko": tt.file,
+			"boot/config-6": "CONFIG_MODULES=y\n" + tt.config}), "lone")
+		if v.NextBoot.Outcome != tt.want || len(v.Problems) > 0 {
+			t.Errorf("%s: %s, want %s: %+v %+v", tt.name, outcomes(v), tt.want, v.Reasons, v.Problems)
+		}
+	}
+}
+
 // TestDefaultEntry: what names the default.
 func TestDefaultEntry(t *testing.T) {
 	const a, b = "boot/loader/entries/a.conf", "boot/loader/entries/b-6.conf"
@@ -281,6 +352,41 @@ func TestKexec(t *testing.T) {
 			new(fact.Report))
 		if err != nil || verdicts[0].NextBoot.Outcome != want {
 			t.Errorf("%q: %+v, %v, want %s", text, verdicts, err, want)
+		}
+	}
+}
+
+// TestRootOfAContainer: the kernel asks the modprobe of the host, whose configuration a container does not have.
+func TestRootOfAContainer(t *testing.T) {
+	for _, tt := range []struct {
+		name, mark string
+		query      string
+		want       fact.VerdictOutcome
+	}{
+		{"the host's root, blocked", "", "lone", fact.VerdictBlocked},
+		{"the host's root, absent", "", "nosuch", fact.VerdictAbsent},
+		{"blocked by the container's line", ".dockerenv", "lone", fact.VerdictUnknown},
+		{"podman", "run/.containerenv", "lone", fact.VerdictUnknown},
+		{"absent in the container", "run/systemd/container", "nosuch", fact.VerdictUnknown},
+		{"another namespace", initNamespaceFile, "lone", fact.VerdictUnknown},
+	} {
+		files := map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n",
+			ModulesFile: "other 1 0 - Live 0x0\n", modprobe.CmdlineFile: "quiet\n", modprobeFile: "/sbin/modprobe\n",
+			disabledFile: "0\n", sigEnforceFile: "N\n", SysModuleDir + "/other/initstate": "live\n"}
+		if tt.mark != "" {
+			files[tt.mark] = ""
+		}
+		fsys := imageOf(files)
+		fsys[initNamespaceFile] = linuxtest.Link(initNamespace)
+		if tt.mark == initNamespaceFile {
+			fsys[initNamespaceFile] = linuxtest.Link("pid:[4026532211]")
+		}
+		dir, err := modprobe.FindRelease(fsys, "6")
+		v, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: true,
+			Live: true}, tt.query, new(fact.Report))
+		if checkErr != nil || v[0].Now.Outcome != tt.want || v[0].NextBoot.Outcome != tt.want {
+			t.Errorf("%s: %v now, %s; want %s: %v %+v", tt.name, v[0].Now.Outcome, outcomes(v[0]), tt.want, checkErr,
+				v[0].Problems)
 		}
 	}
 }

@@ -37,6 +37,9 @@ const maxBootStates = 16
 func (c *checker) runningState(p *policyReader) *bootState {
 	tree := modprobe.OpenTree(c.machine.FS, c.machine.Dir, true)
 	s := &bootState{modprobe: c.newModprobeState(tree, tree.Config()), initial: new(initialState)}
+	if c.container.Applies() {
+		s.modprobe.doubt = c.container
+	}
 	s.kernel = c.runningEnforcement(p)
 	return s
 }
@@ -221,7 +224,14 @@ func (c *checker) nextState(p *policyReader, e boot.Entry, base *modprobe.Config
 	config := configAt(base, e)
 	tree := modprobe.OpenTree(c.machine.FS, c.machine.Dir, false)
 	tree.SetConfig(config)
-	return &bootState{modprobe: c.newModprobeState(tree, config), kernel: c.nextEnforcement(p, e)}
+	s := &bootState{modprobe: c.newModprobeState(tree, config), kernel: c.nextEnforcement(p, e)}
+	if !s.modprobe.doubt.Applies() {
+		s.modprobe.doubt = c.extensions
+	}
+	if c.container.Applies() {
+		s.modprobe.doubt = c.container
+	}
+	return s
 }
 
 // configAt returns the configuration with what the entry's command line adds.

@@ -175,6 +175,9 @@ type checker struct {
 	roots      map[string]*checker // of other deployments, by their folders
 	root       rootIdentity
 	volatile   []volatileLine
+	container  fact.Answer // why the kernel's helper sees another root; does not apply if it does not
+	builds     bootBuilds
+	extensions fact.Answer // what the next boot may lay over the root; does not apply without such an image
 	kept       kept
 }
 
@@ -236,11 +239,12 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 		machine.Unread.Problem(SourceCmdline, "", "", boot.ErrNoEntry) // each entry has a state of its own
 	}
 	policy := readPolicy(machine)
+	c.container = c.readContainer()
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningState(policy)
 	}
-	c.root = c.rootIdentity()
+	c.root, c.extensions, c.builds = c.rootIdentity(), c.readExtensions(), c.readBuilds()
 	c.nextStates(policy)
 	var lists fact.Report
 	c.loadLists = modprobe.ReadLoadLists(m.FS, &lists)

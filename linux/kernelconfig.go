@@ -73,6 +73,12 @@ func (c *kernelConfig) Get(name string) (value string, line int) {
 	return "n", c.Off[name]
 }
 
+// has reports whether an option is built in.
+func (c *kernelConfig) has(option string) bool {
+	value, _ := c.Get(option)
+	return value == "y"
+}
+
 // kernelConfigFiles are the places of the configuration of one release, most trusted first.
 func kernelConfigFiles(release string, live bool) []string {
 	var files []string

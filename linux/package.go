@@ -4,12 +4,14 @@ package linux
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // packageQuery asks for the packages of the files in module directories.
@@ -17,6 +19,9 @@ func packageQuery(fsys fs.FS, sums bool) pkgdb.Query {
 	return pkgdb.Query{FS: fsys, Source: SourcePackages, Sums: sums, Dirs: []string{"lib/modules/", "usr/lib/modules/"},
 		Wanted: ko.IsModuleFile}
 }
+
+// packagesDir is below where most databases of packages are.
+const packagesDir = "var/lib/packages"
 
 // packageManagers are the package managers of Linux systems.
 var packageManagers = []pkgdb.Manager{pkgdb.Dpkg, pkgdb.Opkg, pkgdb.RPM, pkgdb.APK, pkgdb.Pacman}
@@ -34,6 +39,11 @@ func unmerged(file string) string { return strings.TrimPrefix(file, "usr/") }
 // readPackages reads what package databases say of module files.
 func readPackages(fsys fs.FS, sums bool, r *fact.Report) *packages {
 	p := &packages{Owners: pkgdb.Read(context.Background(), packageQuery(fsys, sums), r, packageManagers...)}
+	if mount := modprobe.MountedElsewhere(fsys, packagesDir); mount != "" && !p.Found {
+		r.Problem(SourcePackages, "", pkgdb.FieldOrigin, fmt.Errorf("/etc/fstab names %s, which is not mounted: %w", mount,
+			fs.ErrNotExist))
+		p.Found, p.Whole = true, false // there may be one
+	}
 	p.byPath = make(map[string]string, len(p.Files))
 	for path := range p.Files {
 		if at := unmerged(path); p.byPath[at] == "" || path < p.byPath[at] {

@@ -68,6 +68,10 @@ const (
 	ReasonConfigUnread     = "config_unread"        // a part of modprobe's configuration was not read
 	ReasonModprobeProgram  = "modprobe_program"     // modprobe is a program that reads its configuration otherwise
 	ReasonRegenerated      = "regenerated"          // what the next run of a boot entries' generator would change
+	ReasonContainer        = "container"            // a root that is not the one that the kernel's helper sees
+	ReasonExtension        = "extension"            // an image that is laid over the root during boot
+	ReasonBuiltAtBoot      = "built_at_boot"        // a source of which a service may build modules during boot
+	ReasonUnsupported      = "unsupported_module"   // SUSE's modprobe refuses what SUSE does not support
 	ReasonBootEntry        = "boot_entry"           // a boot entry that was not read, or may not start this kernel
 )
 

@@ -234,6 +234,15 @@ func (c *checker) everythingRead(name string) fact.Answer {
 			return fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))
 		}
 	}
+	switch {
+	case c.container.Applies():
+		return c.container
+	case c.extensions.Applies():
+		return c.extensions
+	}
+	if a := c.builtAtBoot(name); a.Applies() {
+		return a
+	}
 	return passes()
 }
 

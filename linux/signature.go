@@ -3,11 +3,14 @@
 package linux
 
 import (
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 )
@@ -325,6 +328,27 @@ func imaNext(p *policyReader, l *commandLine) fact.Answer {
 			r := l.reason(ReasonGate, imaByWord)
 			r.Unread = "IMA's result"
 			return fact.UnsureOf(r)
+		}
+	}
+	return imaPolicyNext(p)
+}
+
+// imaPolicyFiles are the policies that systemd and dracut give the kernel during boot.
+var imaPolicyFiles = []string{"etc/ima/ima-policy", "etc/sysconfig/ima-policy"}
+
+// imaPolicyNext says whether the policy on disk may refuse modules. It does not apply if it does not.
+func imaPolicyNext(p *policyReader) fact.Answer {
+	for _, file := range imaPolicyFiles {
+		text, err := limit.ReadFile(p.FS, file, limit.Proc)
+		if errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) {
+			continue
+		}
+		if err != nil {
+			return fact.UnsureOf(unread(ReasonGate, slash(file), err))
+		}
+		if _, line := moduleAppraisal(string(text)); line > 0 {
+			return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: imaAppraises, File: slash(file), Line: line,
+				Unread: "IMA's result"})
 		}
 	}
 	return fact.Answer{}

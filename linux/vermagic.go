@@ -16,6 +16,7 @@ type copyFacts struct {
 	name     string // the kernel's name for the module; empty if the file was not read
 	vermagic string
 	machine  uint16
+	support  string   // what SUSE says of its support
 	versions fact.Tri // it has the section __versions; empty if that was not read
 }
 
@@ -26,7 +27,7 @@ func (c *checker) factsOf(file string) copyFacts {
 	}
 	f, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(file), ko.Options{}, c.other.Part())
 	facts := copyFacts{known: err == nil, vermagic: f.Modinfo.Get("vermagic"), machine: f.Machine, versions: f.Versions,
-		name: f.Name}
+		name: f.Name, support: f.Modinfo.Get("supported")}
 	c.kept.facts[file] = facts
 	return facts
 }

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"path"
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
@@ -278,13 +279,32 @@ func (c *checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.
 	case step.Command != "":
 		return s.modprobe.blockedCommand(t, step)
 	case step.Name == t.name:
-		return passes()
+		return c.unsupported(s, step.Path)
+	}
+	if u := c.unsupported(s, step.Path); u.Blocked() == "" {
+		return u
 	}
 	a := c.refuses(s.kernel, target{name: step.Name, file: step.Path})
 	if a.Blocked() == fact.Yes {
 		return fact.Stops(neededFirst(a.Because(), step.Name))
 	}
 	return a
+}
+
+// unsupported says whether SUSE's modprobe may refuse a file because SUSE does not support the module, which a kernel
+// that was built without that distinction cannot tell.
+func (c *checker) unsupported(s *bootState, file string) fact.Answer {
+	line := s.modprobe.config.RefusesUnsupported()
+	if config := s.kernel.revokes.config; line == nil || config != nil && !config.has("CONFIG_SUSE_KERNEL_SUPPORTED") {
+		return passes()
+	}
+	if facts := c.factsOf(file); facts.support == "yes" || facts.support == "external" {
+		return passes()
+	}
+	r := lineReason(ReasonUnsupported, line.Name+" "+line.Value+": SUSE's modprobe refuses a module that is not marked "+
+		"as supported, as "+path.Base(file)+" is not", line)
+	r.Unread = "whether modprobe is SUSE's"
+	return fact.UnsureOf(r)
 }
 
 // blockedCommand says whether the command of an install line loads nothing.

@@ -61,7 +61,7 @@ func confFiles(
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				r.Problem(source, "", "", err)
-			} else if mount := mountedElsewhere(fsys, dir); mount != "" {
+			} else if mount := MountedElsewhere(fsys, dir); mount != "" {
 				r.Problem(source, "", "", fmt.Errorf("/%s: /etc/fstab names %s, which is not mounted: %w", dir, mount,
 					fs.ErrNotExist))
 			}
@@ -146,7 +146,7 @@ func kindOf(fsys fs.FS, dir string, e fs.DirEntry) confKind {
 	}
 	target := LinkTarget(fsys, name)
 	_, targetErr := fs.Stat(fsys, target) // a file system may know nothing of the machine's root
-	if errors.Is(err, fs.ErrNotExist) && errors.Is(targetErr, fs.ErrNotExist) && mountedElsewhere(fsys, target) == "" {
+	if errors.Is(err, fs.ErrNotExist) && errors.Is(targetErr, fs.ErrNotExist) && MountedElsewhere(fsys, target) == "" {
 		return deadLink
 	}
 	return confFile

@@ -58,6 +58,8 @@ type Config struct {
 	// Files are the files that were read, in order.
 	Files []string
 
+	unsupported *Directive // the last line that says whether SUSE's modprobe loads what SUSE does not support
+
 	problems []fact.Problem  // lines that are invalid and are ignored, and files that could not be read
 	ignored  []fact.IdleLine // the lines and links among problems
 	unread   bool            // a file could not be read
@@ -168,6 +170,9 @@ func (c *Config) add(o *Config) {
 	}
 	if o.unread {
 		c.miss(o.cause)
+	}
+	if o.unsupported != nil {
+		c.unsupported = o.unsupported
 	}
 	c.problems = append(c.problems, o.problems[:min(len(o.problems), maxConfigLost-len(c.problems))]...)
 	c.ignored = append(c.ignored, o.ignored[:min(len(o.ignored), maxConfigLost-len(c.ignored))]...)
@@ -298,6 +303,11 @@ func (c *Config) line(line, file string, number int) error {
 		return nil
 	}
 	list, kind := c.list(verb)
+	if list == nil && verb == "allow_unsupported_modules" {
+		value, _ := cutWord(rest)
+		c.unsupported = &Directive{Name: escape.UTF8(verb), Value: escape.UTF8(value), File: file, Line: number}
+		return nil
+	}
 	if list == nil {
 		if verb == "include" || verb == "config" {
 			return fmt.Errorf("%q is not supported any more, and ignored", verb)
@@ -419,6 +429,15 @@ func cmdlineOptionOf(part string) (o cmdlineOption, ok bool) {
 		value = `"` + value
 	}
 	return cmdlineOption{module, param + "=" + value}, true
+}
+
+// RefusesUnsupported returns the line by which SUSE's modprobe loads no module that SUSE does not support; nil for none.
+// Other systems' modprobe ignores the line.
+func (c *Config) RefusesUnsupported() *Directive {
+	if d := c.unsupported; d != nil && d.Value != "1" && d.Value != "yes" {
+		return d
+	}
+	return nil
 }
 
 // FindBlacklist returns the line that blacklists the module; nil for none.

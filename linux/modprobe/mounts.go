@@ -10,10 +10,10 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// mountedElsewhere returns the mount point of /etc/fstab that a path leads through and that holds nothing, because
+// MountedElsewhere returns the mount point of /etc/fstab that a path leads through and that holds nothing, because
 // its file system is not mounted; empty if the path is the root's own. What is not there may then be there after a
 // boot.
-func mountedElsewhere(fsys fs.FS, file string) string {
+func MountedElsewhere(fsys fs.FS, file string) string {
 	text, err := limit.ReadFile(fsys, "etc/fstab", maxConfigFile)
 	if err != nil {
 		return "" // without it, nothing else is mounted

@@ -134,7 +134,7 @@ func (s *shell) script(name string, depth int) Effect {
 	}
 	info, err := fs.Stat(s.fsys, file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && mountedElsewhere(s.fsys, file) == "":
+	case errors.Is(err, fs.ErrNotExist) && MountedElsewhere(s.fsys, file) == "":
 		return CommandFails // the shell ends with 127
 	case err != nil, !info.Mode().IsRegular(), info.Size() > maxScript:
 		return CommandUnknown
