@@ -124,7 +124,7 @@ func TestWhatABootAdds(t *testing.T) {
 		{"IMA's policy on disk", "lone", map[string]string{"etc/ima/ima-policy": "dont_appraise fsmagic=1\n" +
 			"appraise func=MODULE_CHECK appraise_type=imasig|modsig\n",
 			"boot/config-6": "CONFIG_MODULES=y\nCONFIG_IMA_APPRAISE=y\n"}, fact.VerdictUnknown},
-		{"IMA's policy that only measures", "lone", map[string]string{"etc/ima/ima-policy": "measure func=MODULE_CHECK\n",
+		{"a policy that measures", "lone", map[string]string{"etc/ima/ima-policy": "measure func=MODULE_CHECK\n",
 			"boot/config-6": "CONFIG_MODULES=y\nCONFIG_IMA_APPRAISE=y\n"}, fact.VerdictLoadable},
 	} {
 		if v := checkOf(t, imageOf(tt.files), tt.query); v.NextBoot.Outcome != tt.want {
@@ -147,7 +147,8 @@ func TestUnsupportedBySUSE(t *testing.T) {
 			fact.VerdictUnknown},
 		{"marked", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 0\n", module("supported=external"),
 			fact.VerdictLoadable},
-		{"allowed", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 1\n", module(), fact.VerdictLoadable},
+		{"allowed", "CONFIG_SUSE_KERNEL_SUPPORTED=y\n", "allow_unsupported_modules 1\n", module(),
+			fact.VerdictLoadable},
 		{"openSUSE", "", "allow_unsupported_modules 0\n", module(), fact.VerdictLoadable},
 	} {
 		v := checkOf(t, imageOf(map[string]string{file: tt.line, "lib/modules/6/kernel/lone.ko": tt.file,

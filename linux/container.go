@@ -38,8 +38,8 @@ func (c *checker) readContainer() fact.Answer {
 	if mark == "" {
 		return fact.Answer{}
 	}
-	r := textReason(ReasonContainer, slash(mark)+" shows that this root is a container's: the kernel's requests go to the "+
-		"host's modprobe", slash(mark), 0)
+	r := textReason(ReasonContainer, slash(mark)+" shows that this root is a container's: the kernel's requests go to "+
+		"the host's modprobe", slash(mark), 0)
 	r.Unread = "the host's root"
 	c.problem(SourceConfig, "", fmt.Errorf("%s: %w", r.Text, errors.ErrUnsupported))
 	return fact.UnsureOf(r)

@@ -35,13 +35,20 @@ var (
 // maxExtensions is how many extensions of one directory are looked at.
 const maxExtensions = 1024
 
+// isNone reports whether an error says that there is nothing, or that a tape has no answer: what rarely exists makes no
+// verdict of an older tape unknown.
+func isNone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) || errors.Is(err, fact.ErrOlder) ||
+		errors.Is(err, fact.ErrUnrecorded)
+}
+
 // readExtensions returns what the next boot may add to the root that is looked at: modules, and configuration. It does
 // not apply if nothing does, and passes over what the running machine shows already.
 func (c *checker) readExtensions() fact.Answer {
 	for _, d := range extensionDirs {
 		entries, err := fs.ReadDir(c.machine.FS, d.dir)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), fact.Lacks(err):
+		case isNone(err):
 			continue
 		case err == nil:
 			entries, err = limit.Most(entries, maxExtensions, slash(d.dir))
@@ -69,8 +76,8 @@ func (c *checker) extension(d *extensionDir, name string) fact.Answer {
 	if _, err := fs.Stat(c.machine.FS, shown); err == nil && c.machine.Live {
 		return fact.Answer{}
 	}
-	r := textReason(ReasonExtension, fmt.Sprintf("%s may be laid over /%s during boot", slash(file), d.over), slash(file),
-		0)
+	text := fmt.Sprintf("%s may be laid over /%s during boot", slash(file), d.over)
+	r := textReason(ReasonExtension, text, slash(file), 0)
 	r.Unread = "what is in " + slash(file)
 	if image {
 		return fact.UnsureOf(r)
@@ -128,7 +135,7 @@ func (c *checker) akmodsBuild() fact.Answer {
 		entries, err = limit.Most(entries, maxExtensions, slash(dir))
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), fact.Lacks(err):
+	case isNone(err):
 		return fact.Answer{}
 	case err != nil:
 		return fact.UnsureOf(unread(ReasonBuiltAtBoot, slash(dir), err))
@@ -157,7 +164,7 @@ func (c *checker) readDKMS(b *bootBuilds) fact.Answer {
 			b.service = file
 		}
 	}
-	if _, err := fs.Stat(c.machine.FS, c.tree.Path("build")); b.service == "" || errors.Is(err, fs.ErrNotExist) {
+	if _, err := fs.Stat(c.machine.FS, c.tree.Path("build")); b.service == "" || isNone(err) {
 		return fact.Answer{} // it does not run, or has no headers
 	}
 	packages, err := c.dkmsEntries(dkmsDir)
@@ -183,7 +190,7 @@ func (c *checker) readDKMS(b *bootBuilds) fact.Answer {
 // dkmsEntries lists a directory of DKMS's tree, which is empty if it is not there.
 func (c *checker) dkmsEntries(dir string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(c.machine.FS, dir)
-	if errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) {
+	if isNone(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -204,7 +204,7 @@ func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
 	switch {
 	case build != "" || m.Intree == fact.No:
 		origin.Class = fact.OriginThirdParty
-	case pkg == "" && o != nil && o.Found:
+	case o != nil && o.Found && (pkg == "" || o.Adrift):
 		// Undecided, also when the list that names it may be among the lost.
 	case m.Intree == fact.Yes && (place || isKernelPackage(pkg)):
 		origin.Class = fact.OriginOS

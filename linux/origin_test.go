@@ -108,6 +108,32 @@ func TestOriginWithoutPackages(t *testing.T) {
 	}
 }
 
+// TestOriginWithPackagesElsewhere: where /var is not mounted, whose files are was not read.
+func TestOriginWithPackagesElsewhere(t *testing.T) {
+	for mount, want := range map[string]fact.OriginClass{"/var": "", "/srv": fact.OriginOS} {
+		var lost fact.Report
+		fsys := fstest.MapFS{"etc/fstab": linuxtest.File("UUID=x " + mount + " ext4 defaults 0 2\n")}
+		o := ownersOf(fsys, "6.1", &lost)
+		got := o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/6.1/kernel/a.ko")
+		if got.Class != want || len(lost.Problems) != map[bool]int{true: 1}[want == ""] {
+			t.Errorf("%s: %+v, want %q: %v", mount, got, want, lost.Problems)
+		}
+	}
+}
+
+// TestOriginWithDiversionsLost: a file that another package may have renamed is not its package's for sure.
+func TestOriginWithDiversionsLost(t *testing.T) {
+	fsys := fstest.MapFS{"var/lib/dpkg/info/linux-image-1.list": linuxtest.File("/lib/modules/1/kernel/a.ko\n"),
+		"var/lib/dpkg/diversions": linuxtest.File("")}
+	for name, want := range map[string]fact.OriginClass{"": fact.OriginOS, "var/lib/dpkg/diversions": ""} {
+		o := ownersOf(refuses{fsys, name}, "1", new(fact.Report))
+		got := o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko")
+		if got.Class != want {
+			t.Errorf("%q refused: %+v", name, got)
+		}
+	}
+}
+
 func TestInRelease(t *testing.T) {
 	for name, want := range map[string][2]string{
 		"lib/modules/6.1/extra/a.ko": {"6.1", "extra/a.ko"}, "usr/lib/modules/6.1/a.ko": {"6.1", "a.ko"},

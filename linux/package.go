@@ -40,8 +40,8 @@ func unmerged(file string) string { return strings.TrimPrefix(file, "usr/") }
 func readPackages(fsys fs.FS, sums bool, r *fact.Report) *packages {
 	p := &packages{Owners: pkgdb.Read(context.Background(), packageQuery(fsys, sums), r, packageManagers...)}
 	if mount := modprobe.MountedElsewhere(fsys, packagesDir); mount != "" && !p.Found {
-		r.Problem(SourcePackages, "", pkgdb.FieldOrigin, fmt.Errorf("/etc/fstab names %s, which is not mounted: %w", mount,
-			fs.ErrNotExist))
+		r.Problem(SourcePackages, "", pkgdb.FieldOrigin,
+			fmt.Errorf("/etc/fstab names %s, which is not mounted: %w", mount, fs.ErrNotExist))
 		p.Found, p.Whole = true, false // there may be one
 	}
 	p.byPath = make(map[string]string, len(p.Files))

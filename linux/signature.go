@@ -3,8 +3,6 @@
 package linux
 
 import (
-	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -340,7 +338,7 @@ var imaPolicyFiles = []string{"etc/ima/ima-policy", "etc/sysconfig/ima-policy"}
 func imaPolicyNext(p *policyReader) fact.Answer {
 	for _, file := range imaPolicyFiles {
 		text, err := limit.ReadFile(p.FS, file, limit.Proc)
-		if errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) {
+		if isNone(err) {
 			continue
 		}
 		if err != nil {

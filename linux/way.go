@@ -292,7 +292,7 @@ func (c *checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.
 }
 
 // unsupported says whether SUSE's modprobe may refuse a file because SUSE does not support the module, which a kernel
-// that was built without that distinction cannot tell.
+// that was built without that distinction does not show.
 func (c *checker) unsupported(s *bootState, file string) fact.Answer {
 	line := s.modprobe.config.RefusesUnsupported()
 	if config := s.kernel.revokes.config; line == nil || config != nil && !config.has("CONFIG_SUSE_KERNEL_SUPPORTED") {
@@ -301,8 +301,9 @@ func (c *checker) unsupported(s *bootState, file string) fact.Answer {
 	if facts := c.factsOf(file); facts.support == "yes" || facts.support == "external" {
 		return passes()
 	}
-	r := lineReason(ReasonUnsupported, line.Name+" "+line.Value+": SUSE's modprobe refuses a module that is not marked "+
-		"as supported, as "+path.Base(file)+" is not", line)
+	text := line.Name + " " + line.Value + ": SUSE's modprobe refuses a module that is not marked as supported, as " +
+		path.Base(file) + " is not"
+	r := lineReason(ReasonUnsupported, text, line)
 	r.Unread = "whether modprobe is SUSE's"
 	return fact.UnsureOf(r)
 }

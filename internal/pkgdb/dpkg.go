@@ -108,7 +108,10 @@ func (b *debian) place(path string, p *fact.Package) string {
 func (b *debian) readDiversions() {
 	content, err := b.readLines(dpkgDivert)
 	before := b.losses
-	defer func() { b.adrift = b.losses > before }()
+	defer func() {
+		b.adrift = b.losses > before
+		b.Adrift = b.Adrift || b.adrift
+	}()
 	if err != nil {
 		b.lose(err)
 	}

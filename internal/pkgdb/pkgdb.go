@@ -86,6 +86,8 @@ type Owner struct {
 type Owners struct {
 	// Files are the owners by the path that the package has, below the root.
 	Files map[string]Owner
+	// Adrift is set if a file may be elsewhere than its package says, because what renames files was not read.
+	Adrift bool
 	// Found is set if there is a database, or may be one that could not be read.
 	Found bool
 	// Whole is set if all that says whose a file is was read: a file that is not in Files has no package.

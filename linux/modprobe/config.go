@@ -431,8 +431,8 @@ func cmdlineOptionOf(part string) (o cmdlineOption, ok bool) {
 	return cmdlineOption{module, param + "=" + value}, true
 }
 
-// RefusesUnsupported returns the line by which SUSE's modprobe loads no module that SUSE does not support; nil for none.
-// Other systems' modprobe ignores the line.
+// RefusesUnsupported returns the line by which SUSE's modprobe loads no module that SUSE does not support; nil for
+// none. Other systems' modprobe ignores the line.
 func (c *Config) RefusesUnsupported() *Directive {
 	if d := c.unsupported; d != nil && d.Value != "1" && d.Value != "yes" {
 		return d
