@@ -56,6 +56,10 @@ func TestFacts(t *testing.T) {
 		exitIncomplete || !strings.Contains(errs, "lkm_check_no_such is unknown") {
 		t.Errorf("strict: exit %d, %q", code, errs)
 	}
+	if code, _, errs := lkmRun(t, "", "facts", "--tape", "demo:synthetic-procsubset", "--strict"); code !=
+		exitIncomplete || !strings.HasPrefix(errs, "lkm: incomplete: list modules: ") {
+		t.Errorf("no list: exit %d: %s", code, errs)
+	}
 	if code, _, errs := lkmRun(t, "", "facts", "--root", image, "--strict"); code != exitIncomplete || errs == "" {
 		t.Errorf("strict: exit %d, %q", code, errs)
 	}

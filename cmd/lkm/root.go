@@ -359,7 +359,7 @@ func (a *app) strictly(incomplete error) error {
 	a.stdout.Flush() // "above" is what stdout shows
 	said := 0
 	for line := range strings.Lines(incomplete.Error()) {
-		if line = strings.TrimSuffix(line, "\n"); a.shown[line] && !a.flags.quiet {
+		if line = strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "lkm: "); a.shown[line] && !a.flags.quiet {
 			said++
 			continue
 		}
