@@ -56,7 +56,7 @@ var inventedUnix = []inventedText{
 		"   18000  5200000 /unix\n"},
 	{"error", Genkex, "part", "unix", "", "    Text address     Size File\n\n         5200000    18000 /unix\n" +
 		"genkex: loadquery: Not owner\n"},
-	{"columns in another order", Modstat, "whole", "zfs", "1 @ refs,netbsd.refs;123456 @ size",
+	{"columns in another order", Modstat, "whole", "nfs,zfs", "1 @ refs,netbsd.refs;123456 @ size",
 		"NAME           CLASS      SOURCE   FLAG  SIZE   REFS REQUIRES\n" +
 			"zfs            vfs        filesys  -   123456  1 solaris\n" +
 			"nfs            vfs        builtin  -        -  0 -\n"},
@@ -66,7 +66,7 @@ var inventedUnix = []inventedText{
 		"nfs            vfs        builtin  -        0       - -\n"},
 	{"one module", Modinfo, "part", "specfs", "", " Id Loadaddr   Size Info Rev Module Name\n" +
 		"  4 fffffffffbd9d000   4c18   1   1  specfs (filesystem for specfs)\n"},
-	{"some modules", Modinfo, "part", "zfs", "", " Id Loadaddr   Size Info Rev Module Name\n" +
+	{"some modules", Modinfo, "part", "ufs,zfs", "", " Id Loadaddr   Size Info Rev Module Name\n" +
 		" 45 fffffffffbd9d000   4c18   -   1  zfs (ZFS filesystem version 5000)\n" +
 		" 45 fffffffffbd9d000   4c18 182   1  zfs (ZFS storage pool)\n" +
 		" 46 fffffffffbde0000   1c18   -   1  ufs (filesystem for ufs)\n"},
