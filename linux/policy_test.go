@@ -93,7 +93,6 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 	}
 }
 
-// TestPolicyOfKexec: a value that is invalid, and a kernel that starts no other one.
 // TestPolicyOfPatchedLockdown: kernels before 5.4 are locked down by patches, without a file that shows it.
 func TestPolicyOfPatchedLockdown(t *testing.T) {
 	const config = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"
@@ -127,6 +126,7 @@ func TestPolicyOfPatchedLockdown(t *testing.T) {
 	}
 }
 
+// TestPolicyOfKexec: a value that is invalid, and a kernel that starts no other one.
 func TestPolicyOfKexec(t *testing.T) {
 	for name, c := range map[string]struct {
 		files   map[string]string
