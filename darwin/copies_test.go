@@ -90,7 +90,6 @@ func TestCheckMachine(t *testing.T) {
 // TestUnmounted asks a root of which a volume is not mounted, or no kernel collection is there: a name that is not
 // found may be there.
 func TestUnmounted(t *testing.T) {
-	const version = "System/Library/CoreServices/SystemVersion.plist"
 	whole := fakedarwin.Intel().Machine().MapFS
 	for path := range whole {
 		if strings.Contains(path, "Broken.kext") {
@@ -107,10 +106,11 @@ func TestUnmounted(t *testing.T) {
 	}{
 		"whole":        {nil, "11.3", fact.VerdictAbsent, ""},
 		"System alone": {[]string{"Library/Extensions/", "private/"}, "11.3", fact.VerdictUnknown, "its Data volume"},
-		"Data alone":   {[]string{"System/Library/Extensions/"}, "11.3", fact.VerdictUnknown, "its System volume"},
+		"Data alone":   {[]string{"System/"}, "", fact.VerdictUnknown, "its System volume"},
 		"no collection": {[]string{"System/Library/KernelColl", "Library/KernelColl"}, "11.3", fact.VerdictUnknown,
 			"absent"},
-		"no bundles": {[]string{"Library/Extensions/"}, "11.3", fact.VerdictAbsent, ""},
+		"a few files": {[]string{"System/Library/Extensions/", "private/"}, "11.3", fact.VerdictAbsent, ""},
+		"no bundles":  {[]string{"Library/Extensions/"}, "11.3", fact.VerdictAbsent, ""},
 		"before macOS 11": {[]string{"System/Library/KernelColl", "Library/KernelColl"}, "10.15.7", fact.VerdictAbsent,
 			""},
 	} {
@@ -119,8 +119,10 @@ func TestUnmounted(t *testing.T) {
 		maps.DeleteFunc(m.MapFS, func(path string, _ *fstest.MapFile) bool {
 			return slices.ContainsFunc(tt.gone, func(dir string) bool { return strings.HasPrefix(path, dir) })
 		})
-		m.MapFS[version] = &fstest.MapFile{
-			Data: []byte(`<plist><dict><key>ProductVersion</key><string>` + tt.release + `</string></dict></plist>`)}
+		if tt.release != "" {
+			m.MapFS[versionFile] = &fstest.MapFile{Data: []byte(`<plist><dict><key>ProductVersion</key><string>` +
+				tt.release + `</string></dict></plist>`)}
+		}
 		v := checked(t, m, fact.Options{Image: true}, "com.nobody")
 		if v.NextBoot.Outcome != tt.outcome || !strings.Contains(v.NextBoot.Because.Text, tt.says) {
 			t.Errorf("%s: %s, %+v", name, v.NextBoot.Outcome, v.NextBoot.Because)

@@ -20,11 +20,18 @@ const (
 	maxFolders     = 20000
 )
 
+// The folders of the system's own extensions and of all others, and one that only the volume of the latter has.
+const (
+	systemExtensions = "System/Library/Extensions"
+	localExtensions  = "Library/Extensions"
+	dataFolder       = "private/var/db"
+)
+
 // extensionFolders are where the system looks for extensions, in its order. Only a folder's own
 // bundles and the plug-ins directly inside them count.
 var extensionFolders = []string{
-	"System/Library/Extensions",
-	"Library/Extensions",
+	systemExtensions,
+	localExtensions,
 	"System/Library/DriverExtensions",
 	"Library/DriverExtensions",
 	"Library/Apple/System/Library/Extensions",
@@ -59,24 +66,22 @@ func findBundles(ctx context.Context, fsys fs.FS, r *fact.Report) []string {
 	return s.found
 }
 
-// reportUnmounted reports the volume of which a root has no folder, if it has that of another: since macOS 10.15 the
-// system's extensions and all others are on two volumes.
+// reportUnmounted reports which volume of a root is missing: since macOS 10.15 the system's extensions are on one, and
+// all others on another. Each is known by a file of its own that every Mac has.
 func reportUnmounted(fsys fs.FS, r *fact.Report) {
-	has := func(names ...string) bool {
-		return slices.ContainsFunc(names, func(name string) bool {
-			_, err := fs.Stat(fsys, name)
-			return !errors.Is(err, fs.ErrNotExist)
-		})
+	has := func(name string) bool {
+		_, err := fs.Stat(fsys, name)
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	system, data := has(extensionFolders[0]), has("Library/Extensions", "private/var/db")
-	for _, volume := range []struct {
-		there       bool
-		name, whose string
-	}{{system, extensionFolders[0], "System"}, {data, "Library/Extensions", "Data"}} {
-		if !volume.there && (system || data) {
-			r.Problem(SourceBundles, "/"+volume.name, "", fmt.Errorf("this root has no such folder: its %s volume "+
-				"is not mounted: %w", volume.whose, fs.ErrNotExist))
-		}
+	missing := func(folder, volume string) {
+		r.Problem(SourceBundles, "/"+folder, "", fmt.Errorf("this root has no such folder: its %s volume is not "+
+			"mounted: %w", volume, fs.ErrNotExist))
+	}
+	switch system, data := has(versionFile), has(dataFolder); {
+	case system && !data && !has(localExtensions):
+		missing(localExtensions, "Data")
+	case data && !system && !has(systemExtensions):
+		missing(systemExtensions, "System")
 	}
 }
 
