@@ -35,12 +35,8 @@ var (
 // maxExtensions is how many extensions of one directory are looked at.
 const maxExtensions = 1024
 
-// isNone reports whether an error says that there is nothing, or that a tape has no answer: what rarely exists makes no
-// verdict of an older tape unknown.
-func isNone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) || errors.Is(err, fact.ErrOlder) ||
-		errors.Is(err, fact.ErrUnrecorded)
-}
+// isNone reports whether an error says that there is nothing.
+func isNone(err error) bool { return errors.Is(err, fs.ErrNotExist) || fact.Lacks(err) }
 
 // readExtensions returns what the next boot may add to the root that is looked at: modules, and configuration. It does
 // not apply if nothing does, and passes over what the running machine shows already.

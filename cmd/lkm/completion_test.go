@@ -50,7 +50,7 @@ func TestCompletion(t *testing.T) {
 		"check -r " + image + " -k 6 c":          "core",
 		"check -r " + image + " -k ":             "6 7 all",
 		"list -r " + image + " --kernel ":        "6 7",
-		"list --tape " + kernels + " --kernel ":  "6.1.0-56-cloud-amd64 6.12.117+deb12-cloud-amd64",
+		"list --tape " + kernels + " --kernel ":  "6.1.0-57-cloud-amd64 6.12.117+deb12-cloud-amd64",
 		"upgrade -r " + image + " ":              "6 7",
 		"upgrade -r " + image + " 6 ":            "",
 		"diff l":                                 "live",

@@ -14,7 +14,7 @@ func TestListKernel(t *testing.T) {
 	const (
 		tape    = "demo:debian-6.12-cloud-root"
 		running = "6.12.117+deb12-cloud-amd64"
-		older   = "6.1.0-56-cloud-amd64"
+		older   = "6.1.0-57-cloud-amd64"
 		there   = "; installed: " + older + ", " + running
 		disk    = "add --installed, --builtin or --all"
 	)
