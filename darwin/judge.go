@@ -239,9 +239,8 @@ func (j *judge) onceLinked(answer fact.Answer) {
 }
 
 // mayLoad answers whether the rules stop a bundle: processor, owner and mode, signature, approval, boot security, in
-// that order.
-// The first step that stops it decides; without one, the first step whose answer is unknown decides. Apple's own
-// bundles pass, because they are installed.
+// that order. The first step that stops it decides; without one, the first step whose answer is unknown decides.
+// Apple's own bundles pass for this processor, because they are installed.
 func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 	if other := j.machine(); j.apple || other.Applies() {
 		return cmp.Or(other, fact.Passes(installed))
@@ -262,9 +261,10 @@ func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 // machine answers whether the bundle's code is for other processors than the kernel's, so that nothing of it can be
 // loaded or linked. It does not apply if the kernel's processor, or the code's, is not known.
 func (j *judge) machine() fact.Answer {
-	b := j.kext.Bundle
-	if base := baseArch(j.arch); base != "x86_64" && base != "arm64" && base != "i386" || !b.allSlices ||
-		slices.ContainsFunc(b.Slices, func(s Slice) bool { return baseArch(s.Architecture) == baseArch(j.arch) }) {
+	b, own := j.kext.Bundle, baseArch(j.arch)
+	known := own == "x86_64" || own == "arm64" || own == "i386"
+	fits := func(s Slice) bool { return baseArch(s.Architecture) == own }
+	if !known || !b.allSlices || slices.ContainsFunc(b.Slices, fits) {
 		return fact.Answer{}
 	}
 	j.v.Word = "blocked"

@@ -8,7 +8,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// TestScripts judges what the scripts of rc(8) load, as TestRoots does.
+// TestScripts judges what the scripts of rc(8) load, as TestRootsOfRC does.
 func TestScripts(t *testing.T) {
 	type files = map[string]string
 	rc := func(text string) files { return files{"etc/rc.conf": secure + text} }

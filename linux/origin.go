@@ -3,7 +3,6 @@
 package linux
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -22,15 +20,6 @@ import (
 const (
 	SourcePackages = "packages" // the package manager's lists of files
 	SourceDKMS     = "dkms"     // DKMS's trees
-)
-
-// dkmsDir is where DKMS keeps what it built.
-const dkmsDir = "var/lib/dkms"
-
-// Caps of what is read of DKMS trees.
-const (
-	maxDKMS     = 10000
-	maxDKMSConf = 1 << 20
 )
 
 // fileOwners says which package a module file is of, and which DKMS build. Without a database of packages a file
@@ -69,51 +58,27 @@ func (o *ownersReader) lose(err error) {
 
 // readDKMS finds the modules that DKMS built for the release: NAME/VERSION/RELEASE/ARCH/module/*.
 func (o *ownersReader) readDKMS(release string) {
-	left := maxDKMS
-	list := func(dir string) []fs.DirEntry {
-		entries, err := fs.ReadDir(o.fsys, dir)
-		if err != nil {
-			o.lose(err)
-		}
-		left -= len(entries)
-		if left < 0 {
-			return nil
-		}
-		return entries
-	}
-	for _, name := range list(dkmsDir) {
-		if !name.IsDir() {
-			continue
-		}
-		for _, version := range list(dkmsDir + "/" + name.Name()) {
-			if !version.IsDir() {
-				continue
-			}
-			build := name.Name() + "/" + version.Name()
-			var files []string
-			for _, arch := range list(dkmsDir + "/" + build + "/" + release) {
-				for _, file := range list(dkmsDir + "/" + build + "/" + release + "/" + arch.Name() + "/module") {
-					if ko.IsModuleFile(file.Name()) {
-						files = append(files, ko.NameOfFile(file.Name()))
-					}
+	tree := dkmsTree{fsys: o.fsys, lose: o.lose, left: maxDKMS}
+	tree.each(func(name, version string) {
+		var files []string
+		built := path.Join(dkmsDir, name, version, release)
+		for _, arch := range tree.list(built) {
+			for _, file := range tree.list(built + "/" + arch.Name() + "/module") {
+				if ko.IsModuleFile(file.Name()) {
+					files = append(files, ko.NameOfFile(file.Name()))
 				}
 			}
-			if len(files) > 0 {
-				o.addBuild(name.Name(), version.Name(), files)
-			}
 		}
-	}
+		if len(files) > 0 {
+			o.addBuild(&tree, name, version, files)
+		}
+	})
 }
 
-// addBuild notes a build of the modules of these names. Its dkms.conf is in the source directory,
-// which by default is a link below /usr/src.
-func (o *ownersReader) addBuild(name, version string, modules []string) {
+// addBuild notes a build of the modules of these names.
+func (o *ownersReader) addBuild(tree *dkmsTree, name, version string, modules []string) {
 	b := dkmsBuild{id: escape.UTF8(name + "/" + version)}
-	conf, err := limit.ReadFile(o.fsys, dkmsDir+"/"+name+"/"+version+"/source/dkms.conf", maxDKMSConf)
-	if err != nil {
-		conf, err = limit.ReadFile(o.fsys, "usr/src/"+name+"-"+version+"/dkms.conf", maxDKMSConf)
-	}
-	if err != nil {
+	if _, conf, err := tree.conf(name, version); err != nil {
 		o.lose(err)
 	} else {
 		b.dests = dkmsDests(conf)
@@ -121,23 +86,6 @@ func (o *ownersReader) addBuild(name, version string, modules []string) {
 	for _, m := range modules {
 		o.dkms[m] = append(o.dkms[m], b)
 	}
-}
-
-// dkmsDests returns the directories that a dkms.conf installs modules into, relative to the release
-// directory. It is a shell script; a value that is computed is not known.
-func dkmsDests(conf []byte) []string {
-	var dests []string
-	for line := range bytes.Lines(conf) {
-		name, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
-		if !ok || !strings.HasPrefix(name, "DEST_MODULE_LOCATION[") {
-			continue
-		}
-		value = strings.Trim(value, `"'`)
-		if dir := strings.Trim(path.Clean(value), "/"); !strings.ContainsAny(value, "$`\"'; ") && dir != "" {
-			dests = append(dests, dir)
-		}
-	}
-	return dests
 }
 
 // DKMS returns "name/version" of the DKMS build that a module file is of; "" for none. That one of

@@ -100,11 +100,12 @@ func (k *Kernel) hideBases(images []LoadedImage, r *fact.Report) {
 // readLongPaths reads what short names stand for: an image may be loaded by one and registered by the other. A path
 // whose long form cannot be read stays as it is.
 func (k *Kernel) readLongPaths(ctx context.Context, inv *inventory) {
+	short := shortNames{k, inv.Paths, maxShortNames}
 	for _, dos := range inv.shortPaths() {
 		var long []byte
 		var err error
 		if k.options.Image {
-			long = []byte(k.imageLongPath(inv.Paths, dos))
+			long = []byte(short.long(dos))
 		} else {
 			long, err = k.machine.Call(ctx, OpLongPath, dos)
 		}

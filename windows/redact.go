@@ -8,12 +8,12 @@ import (
 )
 
 // Redactions names what Redact takes out of recordings.
-func Redactions() []string { return []string{"addresses", "device_ids"} }
+func Redactions() []string { return []string{"addresses", "device_ids", "file_names"} }
 
 // Redacts reports whether Redact can alter answers for key.
 func Redacts(key string) bool {
 	switch key {
-	case OpModules, OpModulesEx, OpDevices, OpWMIPnP:
+	case OpModules, OpModulesEx, OpDevices, OpWMIPnP, OpRegistry + " " + sessionManagerKey:
 		return true
 	}
 	return false
@@ -29,6 +29,7 @@ func Redacts(key string) bool {
 //   - serial numbers and addresses in device ids: the part that distinguishes one device from another of its kind
 //     becomes "-", and so do twelve hexadecimal digits in a row, which are the address of a network or Bluetooth
 //     device, and names that a person gave.
+//   - names of files that are no drivers': of those that are renamed at the next boot.
 //
 // An invalid list is not kept: what is in it is not known.
 func Redact(key string, data []byte) []byte {
@@ -41,6 +42,8 @@ func Redact(key string, data []byte) []byte {
 		return redactDevices(data)
 	case OpWMIPnP:
 		return redactWMI(data)
+	case OpRegistry + " " + sessionManagerKey:
+		return redactSessionManager(data)
 	}
 	return data
 }

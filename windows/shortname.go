@@ -4,27 +4,36 @@ package windows
 
 import "strings"
 
-// maxShortTries is how many paths one path with short names may stand for.
-const maxShortTries = 64
+// Bounds of what is looked at for the short names of one image.
+const (
+	maxShortTries = 64      // paths that one path with short names may stand for
+	maxShortNames = 200_000 // names in folders, for all paths
+)
 
-// imageLongPath returns what a path with short names stands for on an image, whose file system is not asked for them:
-// the one file whose names may have these short ones; empty without one, or of several.
-func (k *Kernel) imageLongPath(p ntPaths, dos string) string {
+// A shortNames finds what paths with short names stand for on an image, whose file system is not asked for them.
+type shortNames struct {
+	kernel *Kernel
+	paths  ntPaths
+	left   int // names that are still looked at
+}
+
+// long returns the path of the one file whose names may have the short ones; empty without one, or of several.
+func (s *shortNames) long(dos string) string {
 	if !isDrivePath(dos) {
 		return ""
 	}
 	paths := []string{dos[:len("C:")]}
-	parts := strings.Split(dos[len(`C:\`):], `\`)
-	for _, part := range parts {
+	for part := range strings.SplitSeq(dos[len(`C:\`):], `\`) {
 		var next []string
 		for _, dir := range paths {
-			for _, name := range k.longNames(p, dir, part) {
+			for _, name := range s.names(dir, part) {
 				next = append(next, dir+`\`+name)
 			}
+			if s.left < 0 || len(next) > maxShortTries {
+				return ""
+			}
 		}
-		if paths = next; len(paths) > maxShortTries {
-			return ""
-		}
+		paths = next
 	}
 	if len(paths) != 1 {
 		return ""
@@ -32,10 +41,10 @@ func (k *Kernel) imageLongPath(p ntPaths, dos string) string {
 	return paths[0]
 }
 
-// longNames returns the names in a folder that a name may mean: itself, or those that may have it as their short name.
-func (k *Kernel) longNames(p ntPaths, dir, name string) []string {
-	entries, err := k.readFolder(p, dir)
-	if err != nil {
+// names returns the names in a folder that a name may mean: itself, or those that may have it as their short name.
+func (s *shortNames) names(dir, name string) []string {
+	entries, err := s.kernel.readFolder(s.paths, dir)
+	if s.left -= len(entries) + 1; err != nil || s.left < 0 {
 		return nil
 	}
 	var list []string
@@ -43,7 +52,7 @@ func (k *Kernel) longNames(p ntPaths, dir, name string) []string {
 		if strings.EqualFold(e.Name(), name) {
 			return []string{e.Name()}
 		}
-		if hasShortName(name) && isShortOf(name, e.Name()) {
+		if len(list) <= maxShortTries && hasShortName(name) && isShortOf(name, e.Name()) {
 			list = append(list, e.Name())
 		}
 	}
